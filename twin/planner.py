@@ -1,0 +1,134 @@
+"""The plans in force: asks the solver process for new ones, keeps the last valid one when that fails or is late."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from controller.case import Case
+from controller.plan import Budget, Plan, Stage
+from twin.clock import iso
+from twin.worker import SolveFailed
+
+log = logging.getLogger(__name__)
+
+
+class Solver(Protocol):
+    """What the planner needs of the worker."""
+
+    async def solve(self, name: str, case: Case, stage: Stage, budget: Budget, warm: Plan | None) -> Plan: ...
+
+
+@dataclass(slots=True)
+class PlanCounts:
+    """Figures of summary.json `plans`."""
+
+    day_ahead: int = 0
+    intraday: int = 0
+    """Every slot counts, whether its window was solved or the last plan was kept."""
+    kept: int = 0
+    gaps: list[float] = field(default_factory=list)
+    deviation_gains: list[float] = field(default_factory=list)
+    solve_s: list[float] = field(default_factory=list)
+
+
+class Planner:
+    """Holds the newest valid day-ahead and intraday plan; a failed solve is reported and leaves them as they are."""
+
+    def __init__(
+        self,
+        mechanism: str,
+        budget: Budget,
+        solver: Solver,
+        build_case: Callable[[int, Stage, Plan | None], Case],
+        *,
+        delay_us: int,
+        accept: Callable[[Plan, int], None],
+        report: Callable[[str, str], None],
+    ) -> None:
+        """`build_case(t_us, stage, day_ahead)`; `accept(plan, issued_us)` stores it; `report(what, where)` logs a fault."""
+        self._mechanism, self._budget, self._solver, self._build_case = mechanism, budget, solver, build_case
+        self._delay_us, self._accept, self._report = delay_us, accept, report
+        self._in_force: list[tuple[int, Plan]] = []
+        self._warm: dict[Stage, Plan] = {}
+        self._task: asyncio.Task[None] | None = None
+        self.counts = PlanCounts()
+
+    @property
+    def day_ahead(self) -> Plan | None:
+        """The newest day-ahead plan."""
+        return self._warm.get("day_ahead")
+
+    async def refresh(self, t_us: int, *, gate: bool) -> None:
+        """Solve what falls due at `t_us` and wait for it (lockstep)."""
+        if gate or self.day_ahead is None:
+            await self._solve(t_us, "day_ahead")
+        await self._solve(t_us, "intraday")
+
+    def refresh_soon(self, t_us: int, *, gate: bool) -> None:
+        """Start solving and return at once (wall clock); while a solve is still running the last plan is kept."""
+        if self._task is not None and not self._task.done():
+            self.counts.intraday += 1
+            self._keep("intraday", t_us, "the solve before is still running")
+            return
+        self._task = asyncio.create_task(self.refresh(t_us, gate=gate))
+
+    async def close(self) -> None:
+        """Abandon a running solve."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def plan_at(self, t_us: int) -> Plan | None:
+        """The newest plan that is in effect and covers `t_us`; None if there is none."""
+        for effective_us, plan in reversed(self._in_force):
+            if effective_us <= t_us < plan.start_us + plan.slots * plan.slot_s * 1_000_000:
+                return plan
+        return None
+
+    async def _solve(self, t_us: int, stage: Stage) -> None:
+        if stage == "intraday":
+            self.counts.intraday += 1
+        else:
+            self.counts.day_ahead += 1
+        try:
+            case = self._build_case(t_us + self._delay_us, stage, self.day_ahead)
+            plan = await self._solver.solve(self._mechanism, case, stage, self._budget, self._warm.get(stage))
+            _check(plan, case)
+        except SolveFailed as error:
+            self._keep(stage, t_us, str(error))
+            return
+        self._warm[stage] = plan
+        self._in_force = [*self._in_force, (t_us + self._delay_us, plan)][-8:]
+        self._count(plan)
+        self._accept(plan, t_us)
+
+    def _count(self, plan: Plan) -> None:
+        certificate = plan.certificate
+        if certificate.solve_s is not None:
+            self.counts.solve_s.append(certificate.solve_s)
+        if plan.stage == "intraday" and certificate.gap is not None:
+            self.counts.gaps.append(certificate.gap)
+        if certificate.deviation_gain is not None:
+            self.counts.deviation_gains.append(certificate.deviation_gain)
+
+    def _keep(self, stage: Stage, t_us: int, why: str) -> None:
+        if stage == "intraday":
+            self.counts.kept += 1
+        log.warning("%s plan of %s failed, the last valid plan is kept: %s", stage, iso(t_us), why)
+        self._report(f"last valid plan kept: {why}", f"{stage} {iso(t_us)}")
+
+
+def _check(plan: Plan, case: Case) -> None:
+    """Refuse a plan that does not cover its case or holds a number that is none (a plugged-in mechanism's fault)."""
+    if plan.start_us != case.start_us or plan.slots != case.slots:
+        raise SolveFailed("the plan does not cover its case", where=plan.mechanism)
+    rows = [*plan.buy_per_kwh.values(), *plan.sell_per_kwh.values()]
+    if any(len(row) != case.slots or not all(map(math.isfinite, row)) for row in rows):
+        raise SolveFailed("a price row is short or not finite", where=plan.mechanism)
+    if any(row is not None and len(row) != case.slots for row in plan.orders.values()):
+        raise SolveFailed("an order row is short", where=plan.mechanism)
