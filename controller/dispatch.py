@@ -21,6 +21,7 @@ PRICE_TOLERANCE_PER_KWH = 1e-6
 """Prices are quantised to 1e-6 per kWh; a comparison closer than that counts as equal."""
 
 Values = FloatArray | float
+Flags = npt.NDArray[np.bool_] | bool
 
 
 def covers(
@@ -110,7 +111,7 @@ def net_load_w(meter_p_w: float | None, storage_p_w: Iterable[float | None]) -> 
     return None if meter_p_w is None else total
 
 
-def wanted_w(may_cover: Values, may_soak: Values, cap_w: Values, net_w: Values) -> FloatArray:
+def wanted_w(may_cover: Flags, may_soak: Flags, cap_w: Values, net_w: Values) -> FloatArray:
     """Power that meets the net load as far as the order allows, before limits; booleans and powers broadcast."""
     cap = np.asarray(cap_w, dtype=np.float64)
     upper = np.where(may_cover, cap, 0.0)
