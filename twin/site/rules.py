@@ -1,0 +1,149 @@
+"""What must hold between the parts of a site: ids, addresses, references, meters, steps of time, fail-safes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from controller.mechanism import names as mechanism_names
+from twin.data import DataSet
+from twin.document.fields import Record, near
+from twin.site.device_rules import check_device, check_series
+from twin.site.schema import TariffBlock
+from twin.site.sections import block
+
+
+def check_all(top: Record, dataset: DataSet | None, folder: Path) -> None:
+    """Every rule over what could be read; findings become problems of the report."""
+    _check_time(top)
+    _check_mechanism(top)
+    for key in ("parties", "links", "devices"):
+        _check_unique_ids(top[key] or [], key)
+    _check_link_addresses(top["links"] or [])
+    _check_parties(top)
+    for device in top["devices"] or []:
+        check_device(device, top, dataset, folder)
+    _check_units(top["devices"] or [])
+    _check_meters(top)
+    _check_tariff(top, dataset)
+
+
+def _check_time(top: Record) -> None:
+    time = top["time"]
+    if not time:
+        return
+    tick, slot = time["tick_s"], time["slot_s"]
+    lease = time["lease_s"] or (max(60, 3 * tick) if tick else None)
+    if tick and slot and slot % tick:
+        time.refuse("slot_s", f"{slot} is no multiple of tick_s ({tick})", "a slot is a whole number of ticks")
+    if slot and 3600 % slot:
+        time.refuse("slot_s", f"{slot} does not divide an hour", "allowed: 60, 300, 600, 900, 1800, 3600, ...")
+    if tick and lease and 3 * tick > lease:
+        time.refuse("tick_s", f"{tick} is more than a third of lease_s ({lease})", "a lease outlives three ticks")
+    physics = time["physics_s"]
+    if tick and physics and tick % physics:
+        time.refuse("physics_s", f"{physics} does not divide tick_s ({tick})", "a tick is whole steps of physics")
+    delay = time["plan_delay_s"]
+    if slot and delay and delay >= slot:
+        time.refuse("plan_delay_s", f"{delay} is not below slot_s ({slot})", "a plan must take effect in its slot")
+
+
+def _check_mechanism(top: Record) -> None:
+    mechanism = top["mechanism"]
+    known = mechanism_names()
+    if mechanism and mechanism["name"] and mechanism["name"] not in known:
+        wanted = near(mechanism["name"], known) + f"installed: {', '.join(known) or 'none'}"
+        mechanism.refuse("name", f"no mechanism {mechanism['name']!r}", wanted)
+
+
+def _check_unique_ids(records: list[Record], what: str) -> None:
+    seen: dict[str, Record] = {}
+    for record in records:
+        first = seen.setdefault(record["id"], record) if record["id"] else record
+        if first is not record:
+            record.refuse(
+                "id", f"{record['id']!r} is used twice (first in line {first.item.line})", f"{what} need own ids"
+            )
+
+
+def _check_link_addresses(links: list[Record]) -> None:
+    seen: dict[tuple[str, int], Record] = {}
+    for link in links:
+        if not link["host"] or not link["port"]:
+            continue
+        first = seen.setdefault((link["host"], link["port"]), link)
+        if first is not link:
+            what = f"{link['port']} on {link['host']} is already used by {first['id']} (line {first.item.line})"
+            link.refuse("port", what, "links need addresses of their own; 0 = any free port")
+
+
+def _check_parties(top: Record) -> None:
+    parties = top["parties"] or []
+    for role, wanted in (("operator", "the one who runs the site"), ("grid", "the one behind the grid meter")):
+        found = [party for party in parties if party["role"] == role]
+        if not found:
+            top.refuse("parties", f"no party of role {role}", f"exactly one is needed: {wanted}")
+        for party in found[1:]:
+            what = f"{role} is already {found[0]['id']} (line {found[0].item.line})"
+            party.refuse("role", what, f"exactly one party is {role}")
+
+
+def _check_units(devices: list[Record]) -> None:
+    seen: dict[tuple[str, int], Record] = {}
+    for device in devices:
+        if not device["link"] or not device["unit"]:
+            continue
+        first = seen.setdefault((device["link"], device["unit"]), device)
+        if first is not device:
+            where = f"on link {device['link']} by {first['id']} (line {first.place('unit').line})"
+            device.refuse("unit", f"{device['unit']} is already used {where}", "units on one link must differ")
+
+
+def _check_meters(top: Record) -> None:
+    devices = top["devices"] or []
+    for party in top["parties"] or []:
+        meters = [d for d in devices if d["kind"] == "meter" and d["party"] == party["id"]]
+        if not meters and party["id"]:
+            what = "has no grid meter" if party["role"] == "grid" else "has no settlement meter"
+            party.refuse("id", f"{party['id']} {what}", "add one device of kind meter with this party")
+        for meter in meters[1:]:
+            what = f"{party['id']} already has {meters[0]['id']} (line {meters[0].item.line})"
+            meter.refuse("party", what, "a party has exactly one settlement meter")
+    grids = {party["id"] for party in top["parties"] or [] if party["role"] == "grid"}
+    for device in devices:
+        if device["party"] in grids and device["kind"] not in (None, "meter"):
+            device.refuse(
+                "party", f"a {device['kind']} cannot belong to the grid", "give it to a prosumer or the operator"
+            )
+
+
+def _check_tariff(top: Record, dataset: DataSet | None) -> None:
+    tariff = top["tariff"]
+    if not tariff:
+        return
+    for field in ("import", "export_per_kwh"):
+        value = tariff[field]
+        if isinstance(value, str):
+            check_series(tariff, field, value, "price", dataset)
+            if dataset is None and top["data"] is None:
+                tariff.refuse(field, "names a series, but the site has no data", "add `data: {path: ...}`")
+        elif isinstance(value, list):
+            _check_blocks(tariff, field, value)
+
+
+def _check_blocks(tariff: Record, field: str, records: list[Record]) -> None:
+    if not records or any(None in record.values.values() for record in records):
+        return
+    gap = next(_uncovered([block(record) for record in records]), None)
+    if gap:
+        tariff.refuse(field, f"no price for {gap}", "blocks must cover every hour of every day")
+
+
+def _uncovered(blocks: list[TariffBlock]) -> Iterator[str]:
+    edges = sorted({0} | {minute % 1440 for b in blocks for minute in (b.start_min, b.end_min)})
+    for month in range(1, 13):
+        for weekday in (0, 5):
+            for minute in edges:
+                if not any(b.applies(month, weekday, minute) for b in blocks):
+                    kind = "workdays" if weekday == 0 else "weekends"
+                    yield f"{minute // 60:02d}:{minute % 60:02d} on {kind} of month {month}"
