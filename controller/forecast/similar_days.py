@@ -1,0 +1,199 @@
+"""Weighted means of the same time of recent days, corrected by what was measured in the last hours.
+
+Chosen by measurement on 8 measured homes (CityLearn 2022, August 2016 to March 2017, an issue every 3 hours): against
+persistence the mean absolute error falls by 28 % in the first hour and 14 % over a day (demand), by 45 % in the first
+hour, 20 % up to four hours and nothing beyond (PV); tests/controller/test_forecast.py measures it again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from controller.case import FloatArray
+from controller.errors import ControllerError
+from controller.forecast.calendar import DAY_S, Calendar
+from controller.forecast.history import Forecast, History, Kind, Method
+from controller.forecast.tables import DayTable, smoothed
+
+FULL_DAYS = 7
+"""Below so many days of history the forecast is persistence."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadModel:
+    """Demand: mean over days, newer ones and those of the same kind (working day, weekend) counting more."""
+
+    days: int = 14
+    daily_decay: float = 0.85
+    other_kind: float = 0.5
+    """Weight of a weekend day for a working day and the other way round."""
+    smoothing: float = 0.15
+    """Share of the hour before and of the hour after in a slot's mean."""
+    last_hour: float = 0.5
+    """Share of a series' own error in the last hour that is expected to go on ..."""
+    last_hour_decay_h: float = 2.0
+    last_day: float = 0.4
+    """Share of the mean error of all demand over the last day (weather) that is expected to go on ..."""
+    last_day_decay_h: float = 24.0
+
+
+@dataclass(frozen=True, slots=True)
+class PvModel:
+    """PV: envelope of the last days (clear sky as seen on this roof) times an index of cloudiness.
+
+    The index starts at what was measured in the last hour, shared between roofs, and goes over to that of a weighted
+    mean of recent days.
+    """
+
+    days: int = 7
+    daily_decay: float = 0.75
+    envelope: float = 0.9
+    """Quantile over the days."""
+    last_hour: float = 0.95
+    last_hour_decay_h: float = 24.0
+    own_share: float = 0.5
+    """Share of the own roof in the measured index; the rest is that of all roofs."""
+    dim_w: float = 300.0
+    """Envelope (mean over roofs) at which the measured index counts half: at dawn it says little."""
+    index_max: float = 1.3
+
+
+class SimilarDays:
+    """The shipped forecaster. Stateless: the same history gives the same forecast."""
+
+    def __init__(self, load: LoadModel | None = None, pv: PvModel | None = None) -> None:
+        self.load, self.pv = load or LoadModel(), pv or PvModel()
+
+    def forecast(self, history: History, issue_us: int, slots: int, slot_s: int) -> Forecast:
+        """See controller.forecast.history.Forecaster. Costs about 2 ms for 16 series and a day ahead."""
+        if slot_s != history.slot_s:
+            raise ControllerError(f"slots of {slot_s} s, history has {history.slot_s} s", where="forecast")
+        days = max(self.load.days, self.pv.days, FULL_DAYS) + 3
+        known = history.until(issue_us).newest(days * DAY_S // slot_s)
+        mean: dict[str, FloatArray] = {}
+        persistence: dict[str, FloatArray] = {}
+        methods: dict[str, Method] = {}
+        kinds: tuple[Kind, ...] = ("load", "pv")
+        for kind in kinds:
+            names = sorted(name for name in known.series if known.kinds[name] == kind)
+            if names:
+                part = _Part(known, names, kind, slots)
+                rows = self._load(part) if kind == "load" else self._pv(part)
+                _merge(part, rows, mean, persistence, methods)
+        short = sorted(name for name, method in methods.items() if method != "similar_days")
+        note = f"less than {FULL_DAYS} days of history, persistence instead: {', '.join(short)}"
+        return Forecast(known.end_us, slot_s, mean, persistence, methods, known.end_us, (note,) if short else ())
+
+    def _load(self, part: _Part) -> FloatArray:
+        model, table = self.load, part.table(self.load.days + 2)
+        ahead, past = part.ahead, part.last_day
+        expected = _profiles(model, table, ahead, part.slot_s)
+        error = part.rows[:, -past.day.size :] - _profiles(model, table, past, part.slot_s)
+        hour = part.hour
+        own = _mean(error[:, -hour:], axis=1)[:, None]
+        weather = _mean(_mean(error, axis=1)[:, None], axis=0)[None, :]
+        hours = part.hours_ahead
+        going_on = own * model.last_hour * np.exp(-hours / model.last_hour_decay_h)
+        going_on = going_on + weather * model.last_day * np.exp(-hours / model.last_day_decay_h)
+        return np.maximum(expected + going_on, 0.0)
+
+    def _pv(self, part: _Part) -> FloatArray:
+        model, table = self.pv, part.table(self.pv.days + 1)
+        ages = table.days[-1] - table.days
+        envelope = table.upper(model.envelope)
+        mean = table.mean(np.asarray(model.daily_decay**ages, dtype=np.float64))
+        usual = np.divide(mean, envelope, out=np.ones_like(mean), where=envelope > 0)
+        hour = part.hour
+        newest = part.last_day.slot_of_day[-hour:]
+        before = table.before(int(part.last_day.day[-hour])).upper(model.envelope)[:, newest]
+        index, trust = _cloud_index(model, part.rows[:, -hour:], before)
+        weight = trust[:, None] * model.last_hour * np.exp(-part.hours_ahead / model.last_hour_decay_h)
+        slot = part.ahead.slot_of_day
+        return envelope[:, slot] * ((1 - weight) * usual[:, slot] + weight * index[:, None])
+
+
+class _Part:
+    """The series of one kind, with the calendars they live by."""
+
+    def __init__(self, known: History, names: list[str], kind: Kind, slots: int) -> None:
+        self.names, self.slot_s = names, known.slot_s
+        self.rows = np.array([known.series[name] for name in names], dtype=np.float64)
+        zone = known.zone if kind == "load" else "UTC"
+        if known.slots == 0 or not np.isfinite(self.rows).any(axis=1).all():
+            empty = [name for name, row in zip(names, self.rows, strict=True) if not np.isfinite(row).any()]
+            raise ControllerError(
+                f"no known value before the issue: {', '.join(empty)}", where="forecast", mend="give it history"
+            )
+        self._past = Calendar.of(known.start_us, known.slots, known.slot_s, zone)
+        self.ahead = Calendar.of(known.end_us, slots, known.slot_s, zone)
+        count = min(known.slots, DAY_S // known.slot_s)
+        self.last_day = Calendar(self._past.day[-count:], self._past.slot_of_day[-count:])
+        self.hour = min(max(1, 3600 // known.slot_s), known.slots)
+        """Slots of the last hour."""
+        self.hours_ahead = np.arange(slots)[None, :] * known.slot_s / 3600
+
+    def table(self, days: int) -> DayTable:
+        """Known values of the newest days."""
+        return DayTable.of(self.rows, self._past, self.slot_s, days)
+
+    def known_days(self) -> FloatArray:
+        """Days' worth of known values in the newest FULL_DAYS + 1 days, per series."""
+        table = self.table(FULL_DAYS + 1)
+        return np.asarray(np.isfinite(table.values).sum(axis=(1, 2)) * self.slot_s / DAY_S)
+
+
+def _merge(
+    part: _Part,
+    rows: FloatArray,
+    mean: dict[str, FloatArray],
+    persistence: dict[str, FloatArray],
+    methods: dict[str, Method],
+) -> None:
+    """Take each series' forecast; where history is short or a slot unknown, persistence, else the mean of all known."""
+    newest = part.table(FULL_DAYS + 1).newest()[:, part.ahead.slot_of_day]
+    level = _mean(part.rows, axis=1)
+    days = part.known_days()
+    for k, name in enumerate(part.names):
+        gaps = ~np.isfinite(newest[k])
+        persistence[name] = np.where(gaps, level[k], newest[k])
+        if days[k] < FULL_DAYS - 1e-9:
+            mean[name], methods[name] = persistence[name], "flat" if gaps.any() else "persistence"
+        else:
+            mean[name], methods[name] = np.where(np.isfinite(rows[k]), rows[k], persistence[name]), "similar_days"
+
+
+def _profiles(model: LoadModel, table: DayTable, calendar: Calendar, slot_s: int) -> FloatArray:
+    """Expected demand of each slot from the days before its own; (series, slots)."""
+    result = np.empty((table.values.shape[0], calendar.day.size))
+    for day in np.unique(calendar.day):
+        here = calendar.day == day
+        past = table.before(int(day))
+        age = past.days[-1] - past.days if past.days.size else past.days
+        same = ((past.days + 3) % 7 >= 5) == bool(calendar.weekend[here][0])
+        weights = np.where(same, 1.0, model.other_kind) * model.daily_decay**age
+        profile = smoothed(past.mean(weights), model.smoothing, slot_s)
+        result[:, here] = profile[:, calendar.slot_of_day[here]]
+    return result
+
+
+def _cloud_index(model: PvModel, measured: FloatArray, envelope: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """(measured / envelope of the last hour per roof, mixed with all roofs; how much it says, 0..1)."""
+    known = np.isfinite(measured) & np.isfinite(envelope)
+    power = np.where(known, measured, 0.0).sum(axis=1)
+    clear = np.where(known, envelope, 0.0).sum(axis=1)
+    own = model.own_share
+    mixed_power = own * power + (1 - own) * power.mean()
+    mixed_clear = own * clear + (1 - own) * clear.mean()
+    index = np.divide(mixed_power, mixed_clear, out=np.ones_like(power), where=mixed_clear > 0)
+    level = mixed_clear / np.maximum(known.sum(axis=1), 1)
+    return np.clip(index, 0.0, model.index_max), level / (level + model.dim_w)
+
+
+def _mean(values: FloatArray, axis: int) -> FloatArray:
+    """Mean of the known values; 0 where none is."""
+    known = np.isfinite(values)
+    count = known.sum(axis=axis)
+    total = np.where(known, values, 0.0).sum(axis=axis)
+    return np.asarray(np.divide(total, count, out=np.zeros(np.shape(total)), where=count > 0))
