@@ -19,8 +19,8 @@ class Fields:
     A wrong field yields its default (or its lower bound), so that the fields after it are checked too.
     """
 
-    def __init__(self, device: str, model: Mapping[str, Any]) -> None:
-        self._device = device
+    def __init__(self, device: str, model: Mapping[str, Any], section: str = "model") -> None:
+        self._where = f"{device}: {section}"
         self._model = model
         self._seen: list[str] = []
         self._wrong: list[str] = []
@@ -58,6 +58,13 @@ class Fields:
             return None
         return value
 
+    def flag(self, name: str) -> bool:
+        """True or False, False when absent."""
+        self._seen.append(name)
+        value = self._model.get(name, False)
+        self.require(isinstance(value, bool), f"{name} is {value!r}, not true or false")
+        return value is True
+
     def require(self, holds: bool, complaint: str) -> None:
         """A condition over several fields."""
         if not holds:
@@ -68,6 +75,4 @@ class Fields:
         unknown = sorted(set(self._model) - set(self._seen))
         self._wrong.extend(f"unknown field {name}" for name in unknown)
         if self._wrong:
-            raise ModelError(
-                "; ".join(self._wrong), where=f"{self._device}: model", mend=f"known fields: {', '.join(self._seen)}"
-            )
+            raise ModelError("; ".join(self._wrong), where=self._where, mend=f"known fields: {', '.join(self._seen)}")

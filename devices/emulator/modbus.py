@@ -1,0 +1,210 @@
+"""Modbus TCP servers of the emulated plant: the one file that knows pymodbus' server and simulator API (3.16).
+
+The registers live in the units (emulator/unit.py). pymodbus' own copy is only a window: its hook fills it from the
+unit before a read is answered, and hands writes to the unit before they are stored. The hook must never await:
+answers of two requests would get crossed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ipaddress
+import logging
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from pymodbus.constants import ExcCodes
+from pymodbus.pdu import ExceptionResponse, ModbusPDU
+from pymodbus.server import ModbusTcpServer
+from pymodbus.server.requesthandler import ServerRequestHandler
+from pymodbus.simulator import DataType, SimData, SimDevice
+
+from devices.description import LinkSpec
+from devices.emulator.unit import Table, Unit
+from devices.errors import DeviceError
+
+log = logging.getLogger(__name__)
+
+_READS, _WRITES = (3, 4), (6, 16, 22, 23)
+_INPUT = 4
+_IDLE_S = 900.0
+"""A connection with no request for so long is closed; longer than the longest solve a run allows (600 s)."""
+_HALF_FRAME_S = 5.0
+"""Bytes that never become a request (a wrong MBAP header) would wedge the connection for good."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A unit on a link, and how it answers at the moment."""
+
+    unit: Unit
+    silent: Callable[[], bool]
+    latency_s: Callable[[], float]
+
+
+class ModbusLink:
+    """One server for all units of a link."""
+
+    def __init__(self, link: LinkSpec, units: Mapping[int, Served], now_us: Callable[[], int]) -> None:
+        """Raises DeviceError for a host that is not this machine's loopback."""
+        if not _loopback(link.host):
+            raise DeviceError(
+                f"emulated devices listen on loopback only, not on {link.host}",
+                where=f"links: {link.id}",
+                mend="use host: 127.0.0.1",
+            )
+        self.link = link
+        self.port = link.port
+        self._units = units
+        self._now_us = now_us
+        self._server: _Server | None = None
+
+    @property
+    def listening(self) -> bool:
+        """Whether clients can connect."""
+        return self._server is not None
+
+    async def open(self) -> None:
+        """Listen on `port` (0: chosen by the operating system, then kept). Raises DeviceError: port in use."""
+        devices = [_sim_device(number, served.unit, self._now_us) for number, served in self._units.items()]
+        server = _Server(devices, self._units, (self.link.host, self.port))
+        try:
+            await server.serve_forever(background=True)
+        except RuntimeError as error:
+            reason = _why_not(self.link.host, self.port)
+            raise DeviceError(
+                f"cannot listen on {self.link.host}:{self.port}: {reason}",
+                where=f"links: {self.link.id}",
+                mend="stop what uses the port, choose another, or run with --ports auto",
+            ) from error
+        self.port = server.bound_port()
+        self._server = server
+
+    async def close(self) -> None:
+        """Close the listener and every connection. Harmless when closed."""
+        server, self._server = self._server, None
+        if server is not None:
+            listener = server.transport
+            await server.shutdown()
+            await asyncio.wait_for(listener.wait_closed(), 5)
+
+
+class _Server(ModbusTcpServer):  # type: ignore[misc]
+    def __init__(self, devices: list[SimDevice], units: Mapping[int, Served], address: tuple[str, int]) -> None:
+        super().__init__(devices, address=address)
+        self.units = units
+
+    def bound_port(self) -> int:
+        return int(self.transport.sockets[0].getsockname()[1])
+
+    def callback_new_connection(self) -> _Connection:
+        return _Connection(self)
+
+
+class _Connection(ServerRequestHandler):  # type: ignore[misc]
+    """Adds to pymodbus' handler: 0x0B for an unknown unit, silence, latency, time-outs."""
+
+    def __init__(self, server: _Server) -> None:
+        super().__init__(server, None, None, None)
+        self._units = server.units
+        self._watch: asyncio.TimerHandle | None = None
+
+    def callback_connected(self) -> None:
+        super().callback_connected()
+        connection = self.transport.get_extra_info("socket")
+        if connection is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._arm(_IDLE_S)
+
+    def callback_disconnected(self, exc: Exception | None) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+        super().callback_disconnected(exc)
+
+    def callback_data(self, data: bytes, addr: tuple[str, int] | None = None) -> int:
+        used = int(super().callback_data(data, addr))
+        self._arm(_IDLE_S if used >= len(data) else _HALF_FRAME_S)
+        return used
+
+    async def handle_request(self) -> None:
+        pdu = self.last_pdu
+        if pdu is None or pdu.dev_id in self._units:
+            await super().handle_request()
+            return
+        refusal = ExceptionResponse(
+            pdu.function_code, ExcCodes.GATEWAY_NO_RESPONSE, device_id=pdu.dev_id, transaction=pdu.transaction_id
+        )
+        self.server_send(refusal, self.last_addr)
+
+    def server_send(self, pdu: ModbusPDU, addr: tuple[str, int] | None) -> None:
+        served = self._units.get(pdu.dev_id)
+        if served is None:
+            super().server_send(pdu, addr)
+        elif not served.silent():
+            late_s = served.latency_s()
+            if late_s > 0:
+                self.loop.call_later(late_s, self._send_late, pdu, addr)
+            else:
+                super().server_send(pdu, addr)
+
+    def _send_late(self, pdu: ModbusPDU, addr: tuple[str, int] | None) -> None:
+        if self.transport is not None:
+            super().server_send(pdu, addr)
+
+    def _arm(self, seconds: float) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+        self._watch = self.loop.call_later(seconds, self._give_up, seconds)
+
+    def _give_up(self, seconds: float) -> None:
+        log.info("modbus server: connection closed, no request for %g s", seconds)
+        self.close()
+
+
+def _sim_device(number: int, unit: Unit, now_us: Callable[[], int]) -> SimDevice:
+    """Separate tables (coils and discrete inputs are stand-ins: the hook refuses their function codes)."""
+    bits = [SimData(0, values=[False] * 16, datatype=DataType.BITS)]
+
+    async def action(
+        fc: int, start: int, address: int, count: int, window: list[int], written: list[int] | list[bool] | None
+    ) -> ExcCodes | None:
+        table = unit.input if fc == _INPUT else unit.holding
+        if fc not in _READS + _WRITES:
+            return ExcCodes.ILLEGAL_FUNCTION
+        if table is None:
+            return ExcCodes.ILLEGAL_ADDRESS
+        if written is not None:
+            refusal = unit.write(address, [int(word) for word in written], now_us())
+            return None if refusal is None else ExcCodes(int(refusal))
+        window[address - start : address - start + count] = table.registers[
+            address - table.base : address - table.base + count
+        ]
+        return None
+
+    return SimDevice(number, (bits, list(bits), _registers(unit.holding), _registers(unit.input)), action=action)
+
+
+def _registers(table: Table | None) -> list[SimData]:
+    if table is None:
+        return [SimData(0, values=0, datatype=DataType.REGISTERS)]
+    return [SimData(table.base, values=list(table.registers), datatype=DataType.REGISTERS)]
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _why_not(host: str, port: int) -> str:
+    """pymodbus only says that listening failed; ask the operating system once more."""
+    with socket.socket() as probe:
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            return "port in use" if error.errno == errno.EADDRINUSE else str(error.strerror)
+    return "it was in use a moment ago"

@@ -1,0 +1,247 @@
+"""The emulated plant: physics behind real Modbus TCP servers and MQTT connections.
+
+async with Plant(links, devices, clock, series, broker=spec, site_id="homes", seed=1) as plant:
+    sent = await plant.step(t_us)        # lockstep: the caller owns time
+    await plant.serve()                  # or: the clock owns time, until cancelled
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from devices.clock import Clock
+from devices.description import BrokerSpec, DeviceSpec, Kind, LinkSpec
+from devices.emulator.behaviour import Behaviour
+from devices.emulator.bus import Bus, Series
+from devices.emulator.mapped_unit import MappedUnit
+from devices.emulator.modbus import ModbusLink, Served
+from devices.emulator.mqtt import Publisher, publishers, topic
+from devices.emulator.sunspec_unit import SunSpecUnit
+from devices.emulator.unit import Unit
+from devices.errors import DeviceError
+from devices.regmap import load_map
+
+_SECOND_US = 1_000_000
+_SUNSPEC = "sunspec"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a client finds one emulated device."""
+
+    device: str
+    kind: Kind
+    protocol: Literal["modbus", "mqtt"]
+    host: str
+    port: int
+    unit: int | None = None
+    map: str | None = None
+    topic: str | None = None
+
+
+class Plant:
+    """All emulated devices of a site. Time never runs backwards; registers always show the last step."""
+
+    def __init__(
+        self,
+        links: Sequence[LinkSpec],
+        devices: Sequence[DeviceSpec],
+        clock: Clock,
+        series: Series,
+        *,
+        broker: BrokerSpec | None = None,
+        site_id: str = "site",
+        seed: int = 0,
+        ports: Literal["auto", "fixed"] = "auto",
+        physics_s: float = 60.0,
+        telemetry_s: float = 1.0,
+    ) -> None:
+        """`ports` auto: the operating system chooses all Modbus ports. `physics_s`: longest physics step;
+        `telemetry_s`: MQTT period of `serve`. Raises DeviceError (ModelError, RegmapError) for what cannot be emulated.
+        """
+        self._clock, self._site, self._broker = clock, site_id, broker
+        self._physics_us, self._telemetry_us = round(physics_s * _SECOND_US), round(telemetry_s * _SECOND_US)
+        self._devices = tuple(devices)
+        self._behaviours = {device.id: Behaviour.of(device) for device in devices}
+        self._bus = Bus(devices, self._behaviours, series, _phase(site_id, seed))
+        self._units: dict[str, Unit] = {
+            device.id: _unit(device, self._bus) for device in devices if device.link is not None
+        }
+        self._links = {link.id: self._modbus_link(link, ports) for link in links}
+        self._publishers: dict[str, Publisher] = {}
+        self._start_us: int | None = None
+        self._t_us = 0
+        self._on_wall = False
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Plant:
+        """Listen and connect. Raises DeviceError: port in use, no broker."""
+        async with AsyncExitStack() as stack:
+            for link in self._links.values():
+                stack.push_async_callback(link.close)
+                await link.open()
+            await self._connect_publishers(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    @property
+    def links(self) -> list[LinkSpec]:
+        """With the ports really bound."""
+        return [replace(one.link, port=one.port) for one in self._links.values()]
+
+    @property
+    def endpoints(self) -> list[Endpoint]:
+        """One per device and protocol, in the order of the site file."""
+        found: list[Endpoint] = []
+        for device in self._devices:
+            if device.link is not None:
+                link = self._links[device.link]
+                where = (link.link.host, link.port, _unit_number(device), device.map)
+                found.append(Endpoint(device.id, device.kind, "modbus", *where))
+            if device.mqtt and self._broker is not None:
+                path = topic(self._site, device.id, "telemetry")
+                found.append(Endpoint(device.id, device.kind, "mqtt", self._broker.host, self._broker.port, topic=path))
+        return found
+
+    @property
+    def powers_w(self) -> Mapping[str, float]:
+        """True bus power of every device now, W; what a perfect instrument would show."""
+        machines = {name: one.p_w for name, one in self._bus.machines.items()}
+        return machines | {name: meter.p_w for name, meter in self._bus.meters.items()}
+
+    async def step(self, t_us: int) -> dict[str, int]:
+        """Advance to t_us and publish telemetry of t_us; returns {MQTT device: seq} of what reached the broker.
+
+        The first step only initialises. Setpoints written before the call are in force from the previous step on, and
+        revert exactly when their time is over. Raises DeviceError when t_us lies before the previous step.
+        """
+        await self._advance(t_us)
+        return self._publish(t_us)
+
+    async def serve(self) -> None:
+        """Step on the clock until cancelled: physics every physics_s, MQTT telemetry every telemetry_s."""
+        self._on_wall = True
+        try:
+            next_us = told_us = self._clock.now_us()
+            while True:
+                now_us = self._clock.now_us()
+                await self._advance(now_us)
+                if now_us >= told_us:
+                    self._publish(now_us)
+                    told_us += self._telemetry_us * (1 + (now_us - told_us) // self._telemetry_us)
+                next_us += self._physics_us * (1 + (now_us - next_us) // self._physics_us)
+                await self._clock.sleep_until_us(next_us)
+        finally:
+            self._on_wall = False
+
+    async def _advance(self, t_us: int) -> None:
+        if self._start_us is None:
+            self._start_us = self._t_us = t_us
+            self._bus.initialise(t_us, self._physics_us)
+        if t_us < self._t_us:
+            raise DeviceError(f"step to {t_us} after {self._t_us}", where="plant", mend="time only moves forward")
+        while self._t_us < t_us:
+            self._sub_step(t_us)
+        self._revert(t_us)
+        for name, unit in self._units.items():
+            unit.show(self._bus.report(name), t_us)
+        await self._live_and_die()
+
+    def _sub_step(self, t_us: int) -> None:
+        """One stretch of constant power: at most physics_s, and never across the end of a revert time."""
+        self._revert(self._t_us)
+        ends = [min(t_us, self._t_us + self._physics_us)]
+        ends += [due for unit in self._units.values() if (due := unit.next_revert_us()) is not None]
+        end_us = min(ends)
+        self._bus.step(self._t_us, end_us, {name: unit.command for name, unit in self._units.items()})
+        self._t_us = end_us
+
+    def _revert(self, now_us: int) -> None:
+        for unit in self._units.values():
+            due_us = unit.next_revert_us()
+            if due_us is not None and due_us <= now_us:
+                unit.revert(now_us)
+
+    def _publish(self, t_us: int) -> dict[str, int]:
+        sent: dict[str, int] = {}
+        for name, publisher in self._publishers.items():
+            seq = publisher.publish(self._bus.report(name), t_us)
+            if seq is not None:
+                sent[name] = seq
+        return sent
+
+    async def _live_and_die(self) -> None:
+        """Publishers drop and come back; a link whose units are all dead closes."""
+        for name, publisher in self._publishers.items():
+            if self._dead(name):
+                publisher.drop()
+            else:
+                await publisher.revive()
+        for name, link in self._links.items():
+            members = [device.id for device in self._devices if device.link == name]
+            dead = bool(members) and all(map(self._dead, members))
+            if dead and link.listening:
+                await link.close()
+            elif not dead and not link.listening:
+                await link.open()
+
+    def _dead(self, device: str) -> bool:
+        return self._behaviours[device].dead(self._since_start_s())
+
+    def _since_start_s(self) -> float:
+        return 0.0 if self._start_us is None else (self._t_us - self._start_us) / _SECOND_US
+
+    def _now_us(self) -> int:
+        """Time of a write: the clock's, never before the last step."""
+        return max(self._clock.now_us(), self._t_us)
+
+    def _modbus_link(self, link: LinkSpec, ports: Literal["auto", "fixed"]) -> ModbusLink:
+        served = {_unit_number(device): self._served(device.id) for device in self._devices if device.link == link.id}
+        return ModbusLink(replace(link, port=0) if ports == "auto" else link, served, self._now_us)
+
+    def _served(self, device: str) -> Served:
+        behaviour = self._behaviours[device]
+        return Served(
+            unit=self._units[device],
+            silent=lambda: behaviour.silent(self._since_start_s()),
+            latency_s=lambda: behaviour.latency_ms / 1000 if self._on_wall else 0.0,
+        )
+
+    async def _connect_publishers(self, stack: AsyncExitStack) -> None:
+        speaking = [one for one in self._devices if one.mqtt and not self._behaviours[one.id].never_answers]
+        if self._broker is None or not speaking:
+            return
+        made = await publishers(speaking, self._site, self._broker)
+        for publisher in made:
+            stack.push_async_callback(publisher.close)
+        self._publishers = {one.device.id: one for one in made}
+
+
+def _unit(device: DeviceSpec, bus: Bus) -> Unit:
+    if device.map != _SUNSPEC:
+        if device.map is None:
+            raise DeviceError("on a Modbus link but without map", where=device.id, mend="map: sunspec or a map's name")
+        return MappedUnit(device, load_map(device.map))
+    one = bus.machines.get(device.id)
+    if one is None or device.kind not in ("pv", "storage"):
+        raise DeviceError(
+            f"a {device.kind} is not emulated over SunSpec", where=device.id, mend="use a register map for it"
+        )
+    return SunSpecUnit(device, _unit_number(device), one.plate)
+
+
+def _unit_number(device: DeviceSpec) -> int:
+    return 1 if device.unit is None else device.unit
+
+
+def _phase(site_id: str, seed: int) -> float:
+    """In [0, 1), from the seed: where the slow swing of the frequency starts."""
+    digest = hashlib.sha256(f"{site_id}/{seed}/frequency".encode()).digest()
+    return int.from_bytes(digest[:4], "big") / 2**32
