@@ -1,1 +1,27 @@
-"""ledger"""
+"""A hash-chained, Merkle-proved settlement ledger: entries, proofs, wallets, rules."""
+
+from ledger.batch import batch_root, nonce, reading_leaf
+from ledger.chain import Draft
+from ledger.core import Head, Ledger, Receipt
+from ledger.errors import LedgerError
+from ledger.intervals import SlotEnergy, slot_energy
+from ledger.keys import KeyRing
+from ledger.settle import settle_slot
+from ledger.verify import Finding, Report
+
+__all__ = [
+    "Draft",
+    "Finding",
+    "Head",
+    "KeyRing",
+    "Ledger",
+    "LedgerError",
+    "Receipt",
+    "Report",
+    "SlotEnergy",
+    "batch_root",
+    "nonce",
+    "reading_leaf",
+    "settle_slot",
+    "slot_energy",
+]

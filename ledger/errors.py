@@ -13,3 +13,47 @@ class LedgerError(Exception):
     def __str__(self) -> str:
         head = f"{self.where}: {self.what}" if self.where else self.what
         return f"{head}; {self.mend}" if self.mend else head
+
+
+class CanonError(LedgerError):
+    """A value has no canonical form, or bytes are not in canonical form."""
+
+
+class ProofError(LedgerError):
+    """A proof cannot be built or read."""
+
+
+class NoteError(LedgerError):
+    """A signed note is malformed, or no signature of a trusted key stands under it."""
+
+
+class EntryRefused(LedgerError):
+    """A rule (guard) refuses an entry; the ledger is unchanged."""
+
+
+class IdConflict(EntryRefused):
+    """An entry of this id exists with another content."""
+
+
+class ClockBehind(LedgerError):
+    """The clock is more than 5 s behind the last entry; no checkpoint is signed until it has caught up."""
+
+
+class LedgerLocked(LedgerError):
+    """Another process writes to this log."""
+
+
+class LedgerTruncated(LedgerError):
+    """The log is shorter than a head it has signed: a restored backup, or a cut tail."""
+
+
+class LedgerForked(LedgerError):
+    """The log has another root than a head it has signed at that size."""
+
+
+class LedgerBroken(LedgerError):
+    """The store failed while committing; nothing more is written through this handle."""
+
+
+class LedgerUnreadable(LedgerError):
+    """There is no log here, or it cannot be read at all."""

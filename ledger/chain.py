@@ -1,0 +1,162 @@
+"""The hash chain, its Merkle tree and the rules' state, advanced entry by entry: the one definition of a valid log.
+
+Writing, opening, replaying and verifying all go through `Chain`, so they cannot disagree about what is valid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from ledger import canon, rules, tlog
+from ledger.errors import EntryRefused
+
+VERSION = 1
+GENESIS_PREV = "0" * 64
+_HEADER: dict[str, type] = {
+    "body": dict,
+    "by": str,
+    "id": str,
+    "log": str,
+    "prev": str,
+    "rules": str,
+    "seq": int,
+    "ts": int,
+    "type": str,
+    "v": int,
+}
+
+
+class Draft(NamedTuple):
+    """What a caller wants to append; the ledger adds place, time, log and chain."""
+
+    type: str
+    body: Mapping[str, Any]
+    id: str
+    by: str
+    sig: Mapping[str, str] | None = None
+
+
+class Row(NamedTuple):
+    """An entry as it is stored, with all that follows from it."""
+
+    seq: int
+    ts: int
+    kind: str
+    eid: str
+    leaf: bytes
+    data: bytes
+    nodes: list[tuple[int, int, bytes]]
+    postings: list[rules.Posting]
+
+
+Signing = Callable[[str, bytes], Mapping[str, str] | None]
+"""(actor, message) -> sig, or None if there is no key of that actor."""
+
+
+class Chain:
+    """A log's head: next sequence number, last leaf, last time, tree edge and state. Never goes backwards."""
+
+    def __init__(self, log: str) -> None:
+        self.log = log
+        self.size = 0
+        self.ts = 0
+        self.prev = GENESIS_PREV
+        self.tree = tlog.Frontier()
+        self.state: dict[tuple[Any, ...], Any] = {}
+        self._before: tuple[int, int, str, tlog.Frontier] | None = None
+        self._undo: dict[tuple[Any, ...], Any] = {}
+
+    def seal(self, draft: Draft, now_us: int, signing: Signing) -> Row:
+        """Make the next entry of a draft and apply it. Raises EntryRefused or CanonError, changing nothing."""
+        entry: dict[str, Any] = {
+            "body": draft.body if type(draft.body) is dict else dict(draft.body),
+            "by": draft.by,
+            "id": draft.id,
+            "log": self.log,
+            "prev": self.prev,
+            "rules": rules.ID,
+            "seq": self.size,
+            "ts": max(self.ts + 1, now_us),
+            "type": draft.type,
+            "v": VERSION,
+        }
+        sig = draft.sig
+        if sig is None and draft.type in rules.SIGNED:
+            sig = signing(draft.by, rules.actor_message(entry))
+        if sig is not None:
+            entry["sig"] = dict(sig)
+        return self.accept(canon.dumps(entry))
+
+    def accept(self, data: bytes) -> Row:
+        """Apply the canonical bytes of the next entry. Raises CanonError or EntryRefused, changing nothing."""
+        entry = canon.loads(data)
+        self._fits(entry)
+        facts = rules.changes(self.state, entry)
+        leaf = tlog.leaf_hash(data)
+        if self._before is not None:
+            for key in facts:
+                if key not in self._undo:
+                    self._undo[key] = self.state.get(key, _ABSENT)
+        self.state.update(facts)
+        nodes = self.tree.push(leaf)
+        postings = rules.postings_of(entry) if entry["type"] in rules.MOVES else []
+        row = Row(self.size, entry["ts"], entry["type"], entry["id"], leaf, data, nodes, postings)
+        self.size, self.ts, self.prev = self.size + 1, entry["ts"], leaf.hex()
+        return row
+
+    def begin(self) -> None:
+        """From here on all may be undone by `rollback`, until `commit`."""
+        self._before = (self.size, self.ts, self.prev, self.tree.copy())
+        self._undo = {}
+
+    def commit(self) -> None:
+        """Keep what was done since `begin`."""
+        self._before, self._undo = None, {}
+
+    def rollback(self) -> None:
+        """Return to where `begin` was called."""
+        if self._before is None:
+            return
+        self.size, self.ts, self.prev, self.tree = self._before
+        for key, value in self._undo.items():
+            if value is _ABSENT:
+                del self.state[key]
+            else:
+                self.state[key] = value
+        self.commit()
+
+    def touched(self) -> dict[str, tuple[int, int]]:
+        """Wallets changed since `begin`: account -> (micro, Wh)."""
+        return {key[1]: self.state[key] for key in self._undo if key[0] == "wallet"}
+
+    def _fits(self, entry: dict[str, Any]) -> None:
+        """Header: fields, types, place, chain, time. The rules look at the rest."""
+        extra = entry.keys() - _HEADER.keys()
+        if _HEADER.keys() - entry.keys() or extra - {"sig"}:
+            raise EntryRefused("not the fields of an entry", where=f"entry {self.size}", mend=", ".join(_HEADER))
+        for name, kind in _HEADER.items():
+            if type(entry[name]) is not kind:
+                raise EntryRefused(f"{name} is not {kind.__name__}", where=f"entry {self.size}")
+        if entry["v"] != VERSION:
+            rules_refuse(entry, f"entry version {entry['v']}, this program knows {VERSION}")
+        if entry["log"] != self.log:
+            rules_refuse(entry, f"belongs to log {entry['log']!r}, this is {self.log!r}")
+        if entry["seq"] != self.size or entry["prev"] != self.prev:
+            rules_refuse(entry, f"does not follow entry {self.size - 1}: seq or prev differs")
+        if entry["ts"] <= self.ts:
+            rules_refuse(entry, f"time {entry['ts']} is not after that of the entry before ({self.ts})")
+        if not (_is_word(entry["id"]) and _is_word(entry["by"])):
+            rules_refuse(entry, "id and by are 1 to 128 printable ASCII characters without space")
+
+
+def rules_refuse(entry: Mapping[str, Any], why: str) -> None:
+    """Refuse for a reason outside the rules' bodies."""
+    raise EntryRefused(why, where=f"entry {entry['seq']} ({entry['type']} {entry['id']})")
+
+
+_ABSENT = object()
+
+
+def _is_word(text: str) -> bool:
+    return 0 < len(text) <= 128 and text.isascii() and text.isprintable() and " " not in text

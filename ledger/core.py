@@ -1,0 +1,403 @@
+"""The ledger: append entries, sign heads, prove. One writer; what `append` has returned is durable."""
+
+from __future__ import annotations
+
+import base64
+import os
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from threading import Lock
+from types import MappingProxyType, TracebackType
+from typing import Any, Literal, NamedTuple
+
+from ledger import canon, note, places, rules, tlog
+from ledger.chain import Chain, Draft, Row
+from ledger.errors import (
+    ClockBehind,
+    IdConflict,
+    LedgerBroken,
+    LedgerError,
+    LedgerForked,
+    LedgerTruncated,
+    LedgerUnreadable,
+    NoteError,
+    ProofError,
+)
+from ledger.keys import KeyRing
+from ledger.store import SCHEMA_VERSION, Store
+
+CLOCK_LIMIT_US = 5_000_000
+"""A clock further behind the last entry than this blocks checkpoints."""
+PRODUCT = "vpptwin"
+GENESIS_DEFAULTS: dict[str, Any] = {
+    "slot_s": 900,
+    "residual_by": "operator",
+    "residual_alarm_ppm": 30_000,
+    "price_grace_us": 10_000,
+    "facts": {},
+}
+
+
+class Head(NamedTuple):
+    """Number of entries and Merkle root (hex)."""
+
+    size: int
+    root: str
+
+
+class Receipt(NamedTuple):
+    """Where an entry stands. `exists`: it stood there before, with the same content."""
+
+    seq: int
+    leaf: str
+    status: Literal["appended", "exists"]
+
+
+class Ledger:
+    """One log, open. Use as a context manager; `close` signs the head and releases the writer's lock."""
+
+    def __init__(self, folder: Path, name: str, store: Store, chain: Chain, **parts: Any) -> None:
+        """For `create` and `open` only."""
+        self.folder, self.name = folder, name
+        self._store, self._chain = store, chain
+        self._keys: KeyRing | None = parts.get("keys")
+        self._now_us: Callable[[], int] | None = parts.get("now_us")
+        self._lock_handle: int | None = parts.get("lock_handle")
+        self._broken = ""
+        self._busy = Lock()
+
+    @classmethod
+    def create(
+        cls,
+        folder: Path,
+        *,
+        log: str,
+        keys: KeyRing,
+        now_us: Callable[[], int],
+        genesis: Mapping[str, Any],
+        name: str = places.MAIN,
+    ) -> Ledger:
+        """Begin a log named `log` (e.g. `homes/main`) in `folder`.
+
+        genesis : currency, operator, grid; optional slot_s, residual_by (operator|pro_rata), residual_alarm_ppm,
+            price_grace_us, facts (anything canonical: digests of site and data)
+        Raises LedgerError if a log is here already, EntryRefused if the genesis is not allowed.
+        """
+        path = places.database(folder, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = places.lock(path.parent)
+        try:
+            keys.save(places.keys(folder))
+            store = Store.create(path, {"log": log, "product": PRODUCT})
+            if store.data(0) is not None:
+                store.close()
+                raise LedgerError("a log is here already", where=str(path), mend="open it, or choose another folder")
+        except (LedgerError, sqlite3.Error) as error:
+            os.close(handle)
+            if isinstance(error, LedgerError):
+                raise
+            raise LedgerUnreadable(f"database: {error}", where=str(path), mend="choose another folder") from error
+        ledger = cls(folder, name, store, Chain(log), keys=keys, now_us=now_us, lock_handle=handle)
+        vkey = keys.signer(log).verifier.vkey
+        body = {**GENESIS_DEFAULTS, **genesis, "format": 1, "keys": keys.kind, "log_key": vkey}
+        try:
+            ledger.append("genesis", body, id="genesis", by=log)
+        except LedgerError:
+            ledger._release()
+            raise
+        places.write_whole(folder / "ledger.toml", f'product = "{PRODUCT}"\nlog = "{log}"\nkey = "{vkey}"\n')
+        return ledger
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        *,
+        keys: KeyRing | None = None,
+        now_us: Callable[[], int] | None = None,
+        readonly: bool = False,
+        name: str = places.MAIN,
+    ) -> Ledger:
+        """Open a log: every entry is re-executed, and the head compared with the last signed ones.
+
+        keys : those of the folder if not given; now_us : needed to append
+        Raises LedgerTruncated or LedgerForked if the log lacks what it has signed, LedgerBroken if an entry does not
+        hold, LedgerLocked if another process writes, LedgerUnreadable if there is no log.
+        """
+        folder = places.ledger_folder(folder)
+        path = places.database(folder, name)
+        if not path.is_file():
+            raise LedgerUnreadable("no log here", where=str(path), mend="name a run folder or a ledger folder")
+        handle = None if readonly else places.lock(path.parent)
+        store: Store | None = None
+        try:
+            store = Store(path, readonly=readonly)
+            chain = _replayed(store, folder, name)
+            if not readonly:
+                keys = keys or KeyRing.load(places.keys(folder))
+                _own(chain, keys, path)
+        except (LedgerError, sqlite3.Error) as error:
+            if store is not None:
+                store.close()
+            if handle is not None:
+                os.close(handle)
+            if isinstance(error, LedgerError):
+                raise
+            raise LedgerBroken(f"database: {error}", where=str(path), mend="run `ledger verify`") from error
+        ledger = cls(folder, name, store, chain, keys=keys, now_us=now_us, lock_handle=handle)
+        if not readonly and chain.state[("rules",)] != rules.ID and now_us is not None:
+            change = {"before": chain.state[("rules",)], "after": rules.ID}
+            ledger.append("tool.rules", change, id=f"rul:{chain.size}", by=chain.log)
+        return ledger
+
+    @property
+    def log(self) -> str:
+        """The log's name (origin of its checkpoints)."""
+        return self._chain.log
+
+    @property
+    def state(self) -> rules.State:
+        """The rules' facts at the head, read only."""
+        return MappingProxyType(self._chain.state)
+
+    def append(self, type: str, body: Mapping[str, Any], *, id: str, by: str) -> Receipt:
+        """Append one entry durably; see append_many."""
+        return self.append_many([Draft(type, body, id, by)])[0]
+
+    def append_many(self, drafts: Sequence[Draft | tuple[str, Mapping[str, Any], str, str]]) -> list[Receipt]:
+        """Append all entries in one durable transaction, or none.
+
+        An entry whose id exists with the same type, body and by gives its old receipt (`exists`).
+        Raises IdConflict (id exists with another content), EntryRefused (a rule), CanonError (no canonical form);
+        LedgerBroken if the store fails: then close, reopen and verify, never retry.
+        """
+        items = [Draft(*draft) for draft in drafts]
+        with self._busy:
+            now = self._ready()
+            try:
+                known = self._store.find([item.id for item in items])
+            except (sqlite3.Error, UnicodeEncodeError) as error:
+                raise LedgerError(f"ids: {error}", where="append", mend="ids are ASCII words") from error
+            self._chain.begin()
+            try:
+                rows, receipts = self._sealed(items, known, now)
+            except BaseException:
+                self._chain.rollback()
+                raise
+            self._commit(rows)
+            return receipts
+
+    def head(self) -> Head:
+        """Size and root now."""
+        return Head(self._chain.size, self._chain.tree.root().hex())
+
+    def checkpoint(self) -> str:
+        """Sign the head, keep it in the database and as a pin outside; returns the note.
+
+        Raises ClockBehind while the clock is behind the entries.
+        """
+        with self._busy:
+            now = self._ready()
+            if self._chain.ts - now > CLOCK_LIMIT_US or self._chain.state.get(("clock",), 0):
+                raise ClockBehind(
+                    "the clock is behind the last entry", where=self.log, mend="set it right, then append"
+                )
+            head = note.Checkpoint(self.log, self._chain.size, self._chain.tree.root())
+            signed = note.sign(head.text, self._log_signer())
+            try:
+                self._store.put_checkpoint(head.size, signed)
+                places.write_whole(places.pin(self.folder, self.name), signed)
+            except (sqlite3.Error, OSError) as error:
+                raise self._break(error) from error
+            return signed
+
+    def inclusion(self, seq: int, size: int | None = None) -> list[bytes]:
+        """Audit path of entry `seq` in the tree of `size` entries (now, if not given). Raises ProofError."""
+        return tlog.inclusion(self._store.node, seq, self._within(size))
+
+    def consistency(self, first: int, second: int | None = None) -> list[bytes]:
+        """Proof that the head at `second` (now) extends the one at `first`. Raises ProofError."""
+        return tlog.consistency(self._store.node, first, self._within(second))
+
+    def entry(self, seq: int) -> dict[str, Any]:
+        """One entry. Raises LedgerError if there is none."""
+        data = self._store.data(seq)
+        if data is None:
+            raise LedgerError(f"no entry {seq}", where=self.log, mend=f"there are {self._chain.size}")
+        return canon.loads(data)
+
+    def entries(self, start: int = 0) -> list[dict[str, Any]]:
+        """Entries from `start` on."""
+        return [canon.loads(row[5]) for row in self._store.rows(start)]
+
+    def replay(self) -> Head:
+        """Re-execute all entries from nothing; returns the head found. Raises LedgerBroken where one does not hold."""
+        chain = _replayed(self._store, self.folder, self.name)
+        return Head(chain.size, chain.tree.root().hex())
+
+    def wallets(self) -> dict[str, tuple[int, int]]:
+        """account -> (balance in micro-currency, Wh given), from the rules' state."""
+        return {key[1]: value for key, value in sorted(self._chain.state.items(), key=repr) if key[0] == "wallet"}
+
+    def close(self) -> None:
+        """Sign the head if it is not signed yet (and may be), and let go of the log."""
+        if self._lock_handle is not None and not self._broken and self._now_us is not None:
+            last = self._store.last_checkpoint()
+            behind = self._chain.state.get(("clock",), 0) or self._chain.ts - self._now_us() > CLOCK_LIMIT_US
+            if (last is None or last[0] < self._chain.size) and not behind:
+                self.checkpoint()
+        self._release()
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _sealed(
+        self, items: Sequence[Draft], known: Mapping[str, tuple[int, bytes, bytes]], now: int
+    ) -> tuple[list[Row], list[Receipt]]:
+        """The rows of new entries, and a receipt per item."""
+        rows: list[Row] = self._clock_rows(now)
+        receipts: list[Receipt] = []
+        fresh: dict[str, Row] = {}
+        for item in items:
+            if (old := fresh.get(item.id)) is not None:
+                _same(old.data, item)
+                receipts.append(Receipt(old.seq, old.leaf.hex(), "exists"))
+            elif item.id in known:
+                seq, leaf, data = known[item.id]
+                _same(data, item)
+                receipts.append(Receipt(seq, leaf.hex(), "exists"))
+            else:
+                row = self._chain.seal(item, now, self._sign)
+                fresh[item.id] = row
+                rows.append(row)
+                receipts.append(Receipt(row.seq, row.leaf.hex(), "appended"))
+        return (rows if fresh else []), receipts
+
+    def _clock_rows(self, now: int) -> list[Row]:
+        """An entry that says the clock fell behind, or that it has caught up again."""
+        chain = self._chain
+        said = bool(chain.state.get(("clock",), 0))
+        cured = said and now > chain.ts
+        if not cured and (said or chain.ts - now <= CLOCK_LIMIT_US):
+            return []
+        body = {"behind_us": 0 if cured else chain.ts - now}
+        return [chain.seal(Draft("tool.clock", body, f"clk:{chain.size}", chain.log), now, self._sign)]
+
+    def _commit(self, rows: Sequence[Row]) -> None:
+        if not rows:
+            self._chain.rollback()
+            return
+        try:
+            self._store.write(rows, self._chain.touched())
+        except sqlite3.Error as error:
+            self._chain.rollback()
+            raise self._break(error) from error
+        self._chain.commit()
+
+    def _ready(self) -> int:
+        if self._broken:
+            raise LedgerBroken(self._broken, where=self.log, mend="close, reopen and verify")
+        if self._lock_handle is None or self._now_us is None:
+            raise LedgerError("open for reading only", where=self.log, mend="open with now_us and without readonly")
+        return self._now_us()
+
+    def _break(self, error: Exception) -> LedgerBroken:
+        self._broken = f"the store failed: {error}"
+        return LedgerBroken(self._broken, where=self.log, mend="close, reopen and verify; nothing is retried")
+
+    def _sign(self, actor: str, message: bytes) -> Mapping[str, str] | None:
+        if self._keys is None:
+            return None
+        signer = self._keys.signer(actor, self._chain.state.get(("generation", actor), 0))
+        return signature(signer, message)
+
+    def _log_signer(self) -> note.Signer:
+        if self._keys is None:
+            raise LedgerError("no keys", where=self.log, mend="open with the ledger's keys")
+        return self._keys.signer(self.log, self._chain.state.get(("generation", self.log), 0))
+
+    def _within(self, size: int | None) -> int:
+        if size is not None and size > self._chain.size:
+            raise ProofError(f"size {size}, the log has {self._chain.size}", where=self.log)
+        return self._chain.size if size is None else size
+
+    def _release(self) -> None:
+        self._store.close()
+        if self._lock_handle is not None:
+            os.close(self._lock_handle)
+            self._lock_handle = None
+
+
+def signature(signer: note.Signer, message: bytes) -> dict[str, str]:
+    """The `sig` field of an entry: key id and signature."""
+    return {"kid": signer.verifier.key_id.hex(), "s": base64.b64encode(signer.private.sign(message)).decode()}
+
+
+def _same(data: bytes, item: Draft) -> None:
+    """Raises IdConflict unless the stored entry has the draft's type, body and by."""
+    old = canon.loads(data)
+    if old["type"] != item.type or old["by"] != item.by or canon.dumps(old["body"]) != canon.dumps(dict(item.body)):
+        raise IdConflict(
+            f"id {item.id!r} is entry {old['seq']} with another content",
+            where="append",
+            mend="ids name one content for ever",
+        )
+
+
+def _replayed(store: Store, folder: Path, name: str) -> Chain:
+    """The chain of all stored entries, held against the last head it signed and the pinned one."""
+    if store.version() > SCHEMA_VERSION:
+        raise LedgerUnreadable(
+            f"schema {store.version()}, this program knows {SCHEMA_VERSION}", mend="use a newer vpptwin"
+        )
+    heads = _signed_heads(store, folder, name)
+    chain = Chain(store.meta().get("log", ""))
+    roots: dict[int, bytes] = {}
+    wanted = {head.size for head in heads}
+    for seq, _, _, _, leaf, data in store.rows():
+        try:
+            row = chain.accept(data)
+        except LedgerError as error:
+            raise LedgerBroken(f"entry {seq} does not hold: {error}", where=name, mend="run `ledger verify`") from error
+        if row.leaf != leaf or row.seq != seq:
+            raise LedgerBroken(f"entry {seq} was changed", where=name, mend="run `ledger verify`")
+        if chain.size in wanted:
+            roots[chain.size] = chain.tree.root()
+    if not chain.size:
+        raise LedgerUnreadable("a log was begun here but has no genesis", where=name, mend="create it again")
+    for head in heads:
+        if head.size > chain.size:
+            raise LedgerTruncated(
+                f"{chain.size} entries, but a head of {head.size} was signed", where=name, mend="restore the newer log"
+            )
+        if roots.get(head.size) != head.root:
+            raise LedgerForked(
+                f"another root at {head.size} than the one signed", where=name, mend="run `ledger verify`"
+            )
+    return chain
+
+
+def _signed_heads(store: Store, folder: Path, name: str) -> list[note.Checkpoint]:
+    texts = [last[1]] if (last := store.last_checkpoint()) else []
+    pin = places.pin(folder, name)
+    if pin.exists():
+        texts.append(pin.read_text())
+    try:
+        return [note.Checkpoint.parse(note.Note.parse(text).text) for text in texts]
+    except NoteError as error:
+        raise LedgerBroken(f"a kept head is damaged: {error}", where=name, mend="run `ledger verify`") from error
+
+
+def _own(chain: Chain, keys: KeyRing, path: Path) -> None:
+    """Raises LedgerError unless the ring holds the log's present key."""
+    vkey = chain.state[("log_keys",)][-1][1]
+    if keys.signer(chain.log, chain.state.get(("generation", chain.log), 0)).verifier.vkey != vkey:
+        raise LedgerError(
+            "these are not the log's keys", where=str(path), mend="open with the keys it was created with"
+        )

@@ -1,0 +1,73 @@
+"""Where things lie in a ledger folder, and how small files are written so that a crash leaves the old or the new."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+from pathlib import Path
+
+from ledger.errors import LedgerLocked, LedgerUnreadable
+
+MAIN = "main"
+
+
+def ledger_folder(folder: Path) -> Path:
+    """The ledger folder, given itself or a run folder that holds it. Raises LedgerUnreadable if there is none."""
+    for place in (folder, folder / "ledger"):
+        if (place / "logs").is_dir():
+            return place
+    raise LedgerUnreadable("no ledger here", where=str(folder), mend="name a run folder or a ledger folder")
+
+
+def database(folder: Path, name: str = MAIN) -> Path:
+    """A log's database."""
+    return folder / "logs" / name / "ledger.db"
+
+
+def pin(folder: Path, name: str = MAIN) -> Path:
+    """The log's last signed head, kept outside its database: it outlives a restored backup of that."""
+    return folder / "pins" / f"{name}.note"
+
+
+def keys(folder: Path) -> Path:
+    """The folder of the keys."""
+    return folder / "keys"
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Replace a file in one step, durably."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except OSError:
+        Path(name).unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in this folder durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def lock(folder: Path) -> int:
+    """Take the one writer's lock of a log's folder; returns the descriptor to close. Raises LedgerLocked."""
+    handle = os.open(folder / "writer.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(handle)
+        raise LedgerLocked(
+            "another process writes this log", where=str(folder), mend="stop it, or read only"
+        ) from error
+    return handle

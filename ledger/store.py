@@ -1,0 +1,176 @@
+"""Where a log is kept: one SQLite database. Only `entry.data` is authoritative, all else can be rebuilt from it.
+
+WAL with synchronous=FULL: a commit that returned survives kill -9 and loss of power.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+from ledger.chain import Row
+from ledger.errors import LedgerUnreadable
+
+SCHEMA_VERSION = 1
+APPLICATION_ID = 0x7670704C
+SCHEMA = (
+    """CREATE TABLE entry (
+        seq INTEGER PRIMARY KEY, ts INTEGER NOT NULL, kind TEXT NOT NULL, eid TEXT NOT NULL UNIQUE,
+        leaf BLOB NOT NULL, data BLOB NOT NULL) STRICT""",
+    """CREATE TABLE node (
+        level INTEGER NOT NULL, idx INTEGER NOT NULL, h BLOB NOT NULL,
+        PRIMARY KEY (level, idx)) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE posting (
+        seq INTEGER NOT NULL, n INTEGER NOT NULL, account TEXT NOT NULL, micro INTEGER NOT NULL, wh INTEGER NOT NULL,
+        PRIMARY KEY (seq, n)) STRICT, WITHOUT ROWID""",
+    "CREATE TABLE wallet (account TEXT PRIMARY KEY, micro INTEGER NOT NULL, wh INTEGER NOT NULL) STRICT, WITHOUT ROWID",
+    "CREATE TABLE checkpoint (size INTEGER PRIMARY KEY, note TEXT NOT NULL) STRICT",
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID",
+)
+_ENTRY = "INSERT INTO entry VALUES (?,?,?,?,?,?)"
+_NODE = "INSERT INTO node VALUES (?,?,?)"
+_POSTING = "INSERT INTO posting VALUES (?,?,?,?,?)"
+_WALLET = "INSERT OR REPLACE INTO wallet VALUES (?,?,?)"
+
+
+class Store:
+    """A log's database. One writer; readers see a snapshot per statement, or for all of `with store.snapshot()`."""
+
+    def __init__(self, path: Path, *, readonly: bool) -> None:
+        self.path = path
+        if not path.is_file():
+            raise LedgerUnreadable("no log here", where=str(path), mend="name a run folder or a ledger folder")
+        self._db = _connect(path, readonly)
+        if not readonly:
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = FULL")
+
+    @classmethod
+    def create(cls, path: Path, meta: Mapping[str, str]) -> Store:
+        """An empty database with this schema; one that exists and is empty is taken over."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o644)
+        store = cls(path, readonly=False)
+        store._db.execute("BEGIN IMMEDIATE")
+        if not store._db.execute("SELECT 1 FROM sqlite_master").fetchone():
+            for statement in SCHEMA:
+                store._db.execute(statement)
+            store._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            store._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            store._db.executemany("INSERT INTO meta VALUES (?,?)", sorted(meta.items()))
+        store._db.execute("COMMIT")
+        return store
+
+    def version(self) -> int:
+        """Schema version of the file."""
+        return int(self._db.execute("PRAGMA user_version").fetchone()[0])
+
+    def write(self, rows: Sequence[Row], wallets: Mapping[str, tuple[int, int]]) -> None:
+        """Entries and all that follows from them, in one durable transaction. Raises sqlite3.Error."""
+        db = self._db
+        db.execute("BEGIN IMMEDIATE")
+        db.executemany(_ENTRY, [row[:6] for row in rows])
+        db.executemany(_NODE, sorted(node for row in rows for node in row.nodes))
+        db.executemany(_POSTING, [(row.seq, n, *leg) for row in rows for n, leg in enumerate(row.postings)])
+        db.executemany(_WALLET, [(account, micro, wh) for account, (micro, wh) in wallets.items()])
+        db.execute("COMMIT")
+
+    def put_checkpoint(self, size: int, note: str) -> None:
+        """Keep a signed head. Raises sqlite3.Error."""
+        self._db.execute("INSERT OR REPLACE INTO checkpoint VALUES (?,?)", (size, note))
+
+    def find(self, ids: Sequence[str]) -> dict[str, tuple[int, bytes, bytes]]:
+        """Entries of these ids: id -> (seq, leaf, data)."""
+        found: dict[str, tuple[int, bytes, bytes]] = {}
+        for start in range(0, len(ids), 256):
+            part = ids[start : start + 256]
+            marks = ",".join("?" * len(part))
+            query = f"SELECT eid, seq, leaf, data FROM entry WHERE eid IN ({marks})"
+            found.update((eid, (seq, leaf, data)) for eid, seq, leaf, data in self._db.execute(query, part))
+        return found
+
+    def rows(self, start: int = 0) -> Iterator[tuple[int, int, str, str, bytes, bytes]]:
+        """(seq, ts, kind, id, leaf, data) from `start` on, in order."""
+        return iter(
+            self._db.execute("SELECT seq, ts, kind, eid, leaf, data FROM entry WHERE seq >= ? ORDER BY seq", (start,))
+        )
+
+    def data(self, seq: int) -> bytes | None:
+        """Canonical bytes of one entry."""
+        row = self._db.execute("SELECT data FROM entry WHERE seq = ?", (seq,)).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def node(self, level: int, index: int) -> bytes:
+        """Hash of a complete subtree. Raises KeyError if the log is not that long."""
+        if level == 0:
+            row = self._db.execute("SELECT leaf FROM entry WHERE seq = ?", (index,)).fetchone()
+        else:
+            row = self._db.execute("SELECT h FROM node WHERE level = ? AND idx = ?", (level, index)).fetchone()
+        if row is None:
+            raise KeyError((level, index))
+        return bytes(row[0])
+
+    def nodes(self) -> Iterator[tuple[int, int, bytes]]:
+        """All complete subtrees of level >= 1, by level and index."""
+        return iter(self._db.execute("SELECT level, idx, h FROM node ORDER BY level, idx"))
+
+    def postings(self) -> Iterator[tuple[int, int, str, int, int]]:
+        """All postings (seq, n, account, micro, wh), in order."""
+        return iter(self._db.execute("SELECT seq, n, account, micro, wh FROM posting ORDER BY seq, n"))
+
+    def wallets(self) -> dict[str, tuple[int, int]]:
+        """account -> (micro, wh)."""
+        return {
+            account: (micro, wh) for account, micro, wh in self._db.execute("SELECT * FROM wallet ORDER BY account")
+        }
+
+    def checkpoints(self) -> list[tuple[int, str]]:
+        """Signed heads, oldest first."""
+        return list(self._db.execute("SELECT size, note FROM checkpoint ORDER BY size"))
+
+    def last_checkpoint(self) -> tuple[int, str] | None:
+        """The newest signed head."""
+        row: tuple[int, str] | None = self._db.execute(
+            "SELECT size, note FROM checkpoint ORDER BY size DESC LIMIT 1"
+        ).fetchone()
+        return row
+
+    def meta(self) -> dict[str, str]:
+        """Facts about the file: product, log."""
+        return dict(self._db.execute("SELECT key, value FROM meta"))
+
+    def begin_snapshot(self) -> None:
+        """From here on all reads see one state of the log."""
+        self._db.execute("BEGIN")
+
+    def faults(self) -> list[str]:
+        """What SQLite itself finds wrong, and how schema and versions differ from those of this program."""
+        found = [str(row[0]) for row in self._db.execute("PRAGMA integrity_check") if row[0] != "ok"]
+        query = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name"
+        if self._db.execute(query).fetchall() != _expected_schema(query):
+            found.append("the database's schema is not that of a ledger")
+        ids = (self.version(), int(self._db.execute("PRAGMA application_id").fetchone()[0]))
+        if ids != (SCHEMA_VERSION, APPLICATION_ID):
+            found.append(f"schema version and application id are {ids}, not {(SCHEMA_VERSION, APPLICATION_ID)}")
+        return found
+
+    def close(self) -> None:
+        """Close; a writer's close folds the write-ahead log into the file."""
+        self._db.close()
+
+
+def _connect(path: Path, readonly: bool) -> sqlite3.Connection:
+    uri = f"file:{quote(str(path.absolute()))}?mode={'ro' if readonly else 'rw'}"
+    return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=10)
+
+
+def _expected_schema(query: str) -> list[tuple[str, ...]]:
+    db = sqlite3.connect(":memory:")
+    try:
+        for statement in SCHEMA:
+            db.execute(statement)
+        return db.execute(query).fetchall()
+    finally:
+        db.close()
