@@ -44,7 +44,10 @@ class Endpoint:
 
 
 class Plant:
-    """All emulated devices of a site. Time never runs backwards; registers always show the last step."""
+    """All emulated devices of a site. Time never runs backwards; registers always show the last step.
+
+    Without `async with` it can be stepped too: then it is physics and registers without a network.
+    """
 
     def __init__(
         self,
@@ -68,14 +71,14 @@ class Plant:
         self._devices = tuple(devices)
         self._behaviours = {device.id: Behaviour.of(device) for device in devices}
         self._bus = Bus(devices, self._behaviours, series, _phase(site_id, seed))
-        self._units: dict[str, Unit] = {
+        self.units: dict[str, Unit] = {
             device.id: _unit(device, self._bus) for device in devices if device.link is not None
         }
         self._links = {link.id: self._modbus_link(link, ports) for link in links}
         self._publishers: dict[str, Publisher] = {}
         self._start_us: int | None = None
         self._t_us = 0
-        self._on_wall = False
+        self._on_wall = self._on_air = False
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Plant:
@@ -86,9 +89,11 @@ class Plant:
                 await link.open()
             await self._connect_publishers(stack)
             self._stack = stack.pop_all()
+        self._on_air = True
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._on_air = False
         await self._stack.aclose()
 
     @property
@@ -115,6 +120,11 @@ class Plant:
         """True bus power of every device now, W; what a perfect instrument would show."""
         machines = {name: one.p_w for name, one in self._bus.machines.items()}
         return machines | {name: meter.p_w for name, meter in self._bus.meters.items()}
+
+    def counters_wh(self, device: str) -> tuple[int, int]:
+        """True (e_imp_wh, e_exp_wh) of a device now, the owner's view."""
+        one = self._bus.meters.get(device) or self._bus.machines[device]
+        return one.counters.imported.whole_wh, one.counters.exported.whole_wh
 
     async def step(self, t_us: int) -> dict[str, int]:
         """Advance to t_us and publish telemetry of t_us; returns {MQTT device: seq} of what reached the broker.
@@ -150,21 +160,22 @@ class Plant:
         while self._t_us < t_us:
             self._sub_step(t_us)
         self._revert(t_us)
-        for name, unit in self._units.items():
+        for name, unit in self.units.items():
             unit.show(self._bus.report(name), t_us)
-        await self._live_and_die()
+        if self._on_air:
+            await self._live_and_die()
 
     def _sub_step(self, t_us: int) -> None:
         """One stretch of constant power: at most physics_s, and never across the end of a revert time."""
         self._revert(self._t_us)
         ends = [min(t_us, self._t_us + self._physics_us)]
-        ends += [due for unit in self._units.values() if (due := unit.next_revert_us()) is not None]
+        ends += [due for unit in self.units.values() if (due := unit.next_revert_us()) is not None]
         end_us = min(ends)
-        self._bus.step(self._t_us, end_us, {name: unit.command for name, unit in self._units.items()})
+        self._bus.step(self._t_us, end_us, {name: unit.command for name, unit in self.units.items()})
         self._t_us = end_us
 
     def _revert(self, now_us: int) -> None:
-        for unit in self._units.values():
+        for unit in self.units.values():
             due_us = unit.next_revert_us()
             if due_us is not None and due_us <= now_us:
                 unit.revert(now_us)
@@ -209,7 +220,7 @@ class Plant:
     def _served(self, device: str) -> Served:
         behaviour = self._behaviours[device]
         return Served(
-            unit=self._units[device],
+            unit=self.units[device],
             silent=lambda: behaviour.silent(self._since_start_s()),
             latency_s=lambda: behaviour.latency_ms / 1000 if self._on_wall else 0.0,
         )
