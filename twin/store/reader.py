@@ -74,6 +74,14 @@ class StoreReader:
         """Device -> kind, of every device that ever reported, sorted by device."""
         return dict(self._db.execute("SELECT device, kind FROM last ORDER BY device"))
 
+    def extent(self) -> tuple[int, int] | None:
+        """Time stamps (µs) of the oldest and the newest reading; None if there is none."""
+        found = [
+            self._db.execute(f"SELECT min(ts_us), max(ts_us) FROM {kind} WHERE device = ?", (device,)).fetchone()
+            for device, kind in self.devices().items()
+        ]
+        return (min(first for first, _ in found), max(last for _, last in found)) if found else None
+
     def last(self) -> dict[str, Reading]:
         """The newest reading of each device."""
         points = self._points("last")
@@ -121,13 +129,14 @@ class StoreReader:
         return [CommandRow(*row) for row in self._db.execute(query, (t0_us, t1_us, device, device))]
 
     def plans(self, stage: str | None = None) -> list[PlanRow]:
-        """Plans in order of issue."""
-        query = "SELECT json, issued_us, newest_input_us FROM plan"
-        order = " WHERE ? IS NULL OR stage = ? ORDER BY issued_us, stage, id"
-        return [
-            PlanRow(msgspec.json.decode(text, type=Plan), issued, newest)
-            for text, issued, newest in self._db.execute(query + order, (stage, stage))
-        ]
+        """Plans in order of issue, all or of one stage."""
+        return list(self.each_plan(stage))
+
+    def each_plan(self, stage: str | None = None) -> Iterator[PlanRow]:
+        """The same one by one: a long run holds more plans than memory should."""
+        query = "SELECT json, issued_us, newest_input_us FROM plan WHERE ? IS NULL OR stage = ? "
+        for text, issued, newest in self._db.execute(f"{query} ORDER BY issued_us, stage, id", (stage, stage)):
+            yield PlanRow(msgspec.json.decode(text, type=Plan), issued, newest)
 
     def forecast(self, series: str, issued_us: int, quantile: float) -> tuple[IntArray, FloatArray]:
         """Valid-from times (µs) and values of one issued forecast."""
