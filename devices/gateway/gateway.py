@@ -1,0 +1,220 @@
+"""The gateway: polls links, takes MQTT telemetry, keeps the process image, brings orders to devices."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from devices.clock import Clock
+from devices.description import BrokerSpec, DeviceSpec, LinkSpec
+from devices.drivers import driver_for
+from devices.drivers.driver import DriverError
+from devices.envelope import Limits, Mode
+from devices.errors import DeviceError
+from devices.gateway.ingest import Ingest
+from devices.gateway.lease import Journal, LeaseHolder, Terms, Wish
+from devices.gateway.line import Line, Unit
+from devices.gateway.ratings import limits_of
+from devices.gateway.rounds import Rounds
+from devices.gateway.stats import DeviceHealth, Stats
+from devices.points import CONTROLS
+from devices.readings import ProcessImage, Reading
+
+
+class GatewayStalled(DeviceError):
+    """Something that lockstep waits for did not come within the wall-time guard."""
+
+
+class Gateway:
+    """`async with Gateway(...) as gateway`. One task and one connection per link, one MQTT session.
+
+    Lockstep: the conductor calls poll, gather_mqtt, order, settle each tick. Wall clock: links poll and settle by
+    themselves at absolute due times, and poll() hands over what arrived.
+    """
+
+    def __init__(
+        self,
+        links: Sequence[LinkSpec],
+        devices: Sequence[DeviceSpec],
+        clock: Clock,
+        *,
+        broker: BrokerSpec | None = None,
+        site_id: str = "site",
+        lease_s: float = 180.0,
+        tick_s: float = 60.0,
+        mode: Mode = "full",
+        control_enabled: bool = True,
+        journal: Journal | None = None,
+        guard_s: float = 30.0,
+        lockstep: bool = True,
+        limits: Mapping[str, Limits] | None = None,
+        cap_w: float = float("inf"),
+    ) -> None:
+        """`limits`: instead of what site and device state, per device; `cap_w`: of mode limited.
+
+        Raises DriverError or RegmapError for a device that cannot be driven as described.
+        """
+        self.stats = Stats(devices={device.id: DeviceHealth() for device in devices})
+        self.image = ProcessImage(clock.now_us())
+        self._clock, self._guard_s, self._lockstep = clock, guard_s, lockstep
+        self._given, self._cap_w = limits or {}, cap_w
+        self._readings: dict[str, Reading] = {}
+        self._arrived: list[Reading] = []
+        allowed: Mode = mode if control_enabled else "monitor"
+        self._terms = Terms(clock, lease_s, allowed, journal, self.stats, lockstep)
+        self._holders: dict[str, LeaseHolder] = {}
+        self._lines = _lines(links, devices, self._unit, self._line)
+        self._rounds = {line.spec.id: Rounds(line, clock, tick_s, self._take) for line in self._lines}
+        self._line_of = {unit.id: line for line in self._lines for unit in line.units}
+        self._ingest: Ingest | None = None
+        wireless = [device.id for device in devices if device.mqtt]
+        self._mqtt = (broker, site_id, wireless) if broker is not None and wireless else None
+
+    async def __aenter__(self) -> Gateway:
+        if self._mqtt is not None:
+            broker, site_id, wireless = self._mqtt
+            self._ingest = Ingest(broker, site_id, wireless, self.stats, self._take)
+            await self._ingest.__aenter__()
+        if not self._lockstep:
+            for number, rounds in enumerate(self._rounds.values()):
+                rounds.start(number / max(len(self._rounds), 1))
+        return self
+
+    async def __aexit__(self, *_: Any) -> None:
+        for rounds in self._rounds.values():
+            await rounds.stop()
+        for holder in self._holders.values():
+            holder.forget()
+        for line in self._lines:
+            line.close()
+        if self._ingest is not None:
+            await self._ingest.__aexit__()
+
+    async def poll(self) -> list[Reading]:
+        """New readings since the last call, sorted by (device, time, seq). Lockstep: reads every link now.
+
+        Raises GatewayStalled naming the links that did not come back within the guard.
+        """
+        if self._lockstep:
+            await self._each("poll", self._cycle)
+        arrived, self._arrived = self._arrived, []
+        return sorted(arrived, key=lambda reading: (reading.device, reading.ts_us, reading.seq))
+
+    async def gather_mqtt(self, expected: Mapping[str, int]) -> list[Reading]:
+        """Wait until each device's telemetry has reached its expected seq; returns these readings, sorted as poll's.
+
+        A lost broker connection ends the wait at once: what is not there counts as missing. Wall clock: no wait.
+        Raises GatewayStalled after guard_s, naming the devices.
+        """
+        if self._ingest is not None and self._lockstep:
+            try:
+                await asyncio.wait_for(self._ingest.wait(expected), self._guard_s)
+            except TimeoutError as error:
+                late = [device for device, seq in expected.items() if (self._ingest.seq(device) or 0) < seq]
+                raise GatewayStalled(
+                    f"no telemetry of {', '.join(late)} in {self._guard_s} s",
+                    where="MQTT",
+                    mend="does the device publish each tick?",
+                ) from error
+        arrived, self._arrived = self._arrived, []
+        return sorted(arrived, key=lambda reading: (reading.device, reading.ts_us, reading.seq))
+
+    def freeze(self) -> ProcessImage:
+        """The newest reading of each device, as of now; also kept as `image`."""
+        self.image = ProcessImage(self._clock.now_us(), dict(sorted(self._readings.items())))
+        return self.image
+
+    def order(
+        self,
+        device: str,
+        value_w: float,
+        *,
+        until_us: int,
+        reason: str,
+        plan: str,
+        slot_us: int | None = None,
+    ) -> None:
+        """The controller's newest word for a device; written by `settle`, released at until_us.
+
+        `slot_us` names the slot (default: until_us, the slot's end). Raises DriverError for a device without control.
+        """
+        holder = self._holders.get(device)
+        if holder is None:
+            raise DriverError("takes no orders", where=device, mend=f"devices with a control: {sorted(self._holders)}")
+        holder.ask(Wish(value_w, until_us, until_us if slot_us is None else slot_us, reason, plan))
+        if not self._lockstep:
+            self._rounds[self._line_of[device].spec.id].wake()
+
+    async def settle(self) -> None:
+        """Lockstep: write, read back and refresh until no order can get further at this time.
+
+        Wall clock: returns at once, links settle by themselves. Raises GatewayStalled.
+        """
+        if self._lockstep:
+            await self._each("settle", Line.settle)
+
+    async def release_all(self, reason: str = "released by the operator") -> list[str]:
+        """Run the release steps of every device under an order; returns the devices that did not take them."""
+        for holder in self._holders.values():
+            holder.forget()
+        await self._each("release", lambda line: self._released(line, reason))
+        return sorted(device for device, holder in self._holders.items() if holder.in_force)
+
+    async def _released(self, line: Line, reason: str) -> None:
+        async with self._rounds[line.spec.id].lock:
+            await line.release(reason)
+
+    async def _cycle(self, line: Line) -> None:
+        for reading in await line.cycle():
+            self._take(reading)
+
+    async def _each(self, verb: str, act: Callable[[Line], Awaitable[None]]) -> None:
+        tasks = {asyncio.ensure_future(act(line)): line.spec.id for line in self._lines}
+        if not tasks:
+            return
+        done, pending = await asyncio.wait(tasks, timeout=self._guard_s)
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+        for task in done:
+            task.result()
+        if pending:
+            late = ", ".join(sorted(tasks[task] for task in pending))
+            raise GatewayStalled(f"{verb} of {late} took more than {self._guard_s} s", mend="is the link's host alive?")
+
+    def _take(self, reading: Reading) -> None:
+        self._readings[reading.device] = reading
+        self._arrived.append(reading)
+
+    def _line(self, spec: LinkSpec, units: Sequence[Unit]) -> Line:
+        return Line(spec, units, self._clock, self.stats, self._opened)
+
+    def _unit(self, device: DeviceSpec) -> Unit:
+        driver = driver_for(device)
+        holder = None
+        if device.kind in CONTROLS:
+            limits = self._given.get(device.id) or limits_of(device, driver.bounds, self._cap_w)
+            holder = LeaseHolder(driver, limits, self._terms)
+            self._holders[device.id] = holder
+        return Unit(driver, holder, self.stats.devices[device.id])
+
+    def _opened(self, unit: Unit) -> None:
+        """A device stated its ratings: they bound what may be ordered, unless the limits were given."""
+        spec = unit.driver.spec
+        if unit.holder is not None and spec.id not in self._given:
+            unit.holder.limits = limits_of(spec, unit.driver.bounds, self._cap_w)
+
+
+def _lines(
+    links: Sequence[LinkSpec],
+    devices: Sequence[DeviceSpec],
+    unit: Callable[[DeviceSpec], Unit],
+    line: Callable[[LinkSpec, Sequence[Unit]], Line],
+) -> list[Line]:
+    wired = [device for device in devices if not device.mqtt]
+    known = {link.id for link in links}
+    for device in wired:
+        if device.link not in known:
+            raise DriverError(f"link {device.link!r} is not described", where=device.id, mend=f"links: {sorted(known)}")
+    return [line(link, [unit(device) for device in wired if device.link == link.id]) for link in links]

@@ -1,0 +1,193 @@
+"""MQTT telemetry into readings: paho's thread only appends, one wake-up a burst, all work in the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from devices.description import BrokerSpec
+from devices.gateway.payload import PayloadError, telemetry
+from devices.gateway.session import Session
+from devices.gateway.stats import DeviceHealth, Stats
+from devices.readings import Reading
+
+log = logging.getLogger(__name__)
+
+QUEUE = 200_000
+"""Messages that may wait for the loop; at 10,000/s this is 20 s of a stalled loop."""
+BATCH_S = 0.02
+"""Longest time the loop is kept by one drain under flood."""
+
+
+@dataclass(slots=True)
+class Stream:
+    """What is known of one device's sequence."""
+
+    health: DeviceHealth
+    seq: int | None = None
+    ts_us: int = 0
+    owed: int = 0
+    """Readings counted as missing by `wait` that may still come, or turn out as a gap."""
+    outage: bool = True
+    """True until the first message after a (re)connection: a gap before it is the outage's."""
+    status: str = ""
+
+
+@dataclass(slots=True)
+class _Wait:
+    expected: dict[str, int]
+    future: asyncio.Future[None]
+
+
+class Ingest:
+    """Readings of the MQTT devices of one site.
+
+    Invariant: per device, readings are handed on with rising seq or, after a restart of the device, rising time.
+    """
+
+    def __init__(
+        self,
+        broker: BrokerSpec,
+        site_id: str,
+        devices: Iterable[str],
+        stats: Stats,
+        deliver: Callable[[Reading], None],
+    ) -> None:
+        self._prefix = f"vpp/{site_id}/"
+        self._stats = stats
+        self._deliver = deliver
+        self._streams = {device: Stream(stats.devices.setdefault(device, DeviceHealth())) for device in devices}
+        self._queue: deque[tuple[str, bytes, bool]] = deque()
+        self._woken = False
+        self._dropped = 0
+        self._loop = asyncio.get_running_loop()
+        self._waits: list[_Wait] = []
+        topics = [f"{self._prefix}+/telemetry", f"{self._prefix}+/status"]
+        self.session = Session(broker, f"vpptwin-gateway-{site_id}", topics, self._arrived, self._connection)
+
+    async def __aenter__(self) -> Ingest:
+        await self.session.start()
+        return self
+
+    async def __aexit__(self, *_: Any) -> None:
+        await self.session.stop()
+
+    def seq(self, device: str) -> int | None:
+        """The newest sequence number seen of a device."""
+        return self._streams[device].seq
+
+    async def wait(self, expected: Mapping[str, int]) -> list[str]:
+        """Until every device's seq is at least as expected, or the connection is lost; returns who is missing."""
+        known = {device: seq for device, seq in expected.items() if device in self._streams}
+        wait = _Wait(known, self._loop.create_future())
+        if self._behind(wait) and self.session.connected:
+            self._waits.append(wait)
+            try:
+                await wait.future
+            finally:
+                self._waits.remove(wait)
+        behind = self._behind(wait)
+        for device in behind:
+            self._streams[device].owed += 1
+        self._stats.missing += len(behind)
+        return behind
+
+    def _behind(self, wait: _Wait) -> list[str]:
+        return [device for device, seq in wait.expected.items() if _before(self._streams[device].seq, seq)]
+
+    def _arrived(self, topic: str, payload: bytes, retained: bool) -> None:
+        """In paho's thread: nothing but append and wake."""
+        if len(self._queue) >= QUEUE:
+            self._dropped += 1
+            return
+        self._queue.append((topic, payload, retained))
+        if not self._woken:
+            self._woken = True
+            self._loop.call_soon_threadsafe(self._drain)
+
+    def _connection(self, connected: bool) -> None:
+        """In the loop: the session came or went."""
+        for stream in self._streams.values():
+            stream.outage = True
+            stream.health.connected = connected and stream.health.connected
+        if not connected:
+            log.warning("broker connection lost")
+            self._wake_waits(force=True)
+
+    def _drain(self) -> None:
+        self._woken = False
+        until_s = time.monotonic() + BATCH_S
+        queue = self._queue
+        while queue:
+            topic, payload, retained = queue.popleft()
+            self._take(topic, payload, retained)
+            if time.monotonic() > until_s:
+                self._woken = True
+                self._loop.call_soon(self._drain)
+                break
+        if self._dropped:
+            dropped, self._dropped = self._dropped, 0
+            self._stats.dropped += dropped
+            self._stats.lost += dropped
+            log.error("%d messages dropped: the queue of %d is full", dropped, QUEUE)
+        self._wake_waits(force=False)
+
+    def _wake_waits(self, force: bool) -> None:
+        for wait in self._waits:
+            if not wait.future.done() and (force or not self._behind(wait)):
+                wait.future.set_result(None)
+
+    def _take(self, topic: str, payload: bytes, retained: bool) -> None:
+        device, _, leaf = topic.removeprefix(self._prefix).partition("/")
+        stream = self._streams.get(device)
+        if stream is None:
+            self._refuse(device, "no such MQTT device in the site")
+        elif leaf == "status":
+            stream.status = payload[:16].decode("utf-8", "replace")
+            stream.health.connected = stream.status == "online"
+        elif retained:
+            self._refuse(device, "retained telemetry: old values must not look new")
+        else:
+            try:
+                self._accept(device, stream, payload)
+            except PayloadError as error:
+                self._refuse(device, str(error))
+
+    def _account(self, stream: Stream, gap: int) -> None:
+        """`gap` readings will not come any more; those already counted as missing are not counted twice."""
+        unexplained = max(gap - stream.owed, 0)
+        stream.owed -= min(max(gap, 0), stream.owed)
+        if stream.outage:
+            self._stats.missing += unexplained
+        else:
+            self._stats.lost += unexplained
+
+    def _refuse(self, device: str, why: str) -> None:
+        self._stats.refused_messages += 1
+        log.warning("message of %s refused: %s", device[:64], why[:200])
+
+    def _accept(self, device: str, stream: Stream, payload: bytes) -> None:
+        found = telemetry(payload)
+        ts_us = found.ts_us
+        if stream.seq is not None:
+            if found.seq == stream.seq or (found.seq < stream.seq and ts_us <= stream.ts_us):
+                self._stats.duplicates += 1
+                return
+            self._account(stream, found.seq - stream.seq - 1)
+        if stream.owed:
+            stream.owed -= 1
+            self._stats.missing -= 1
+        stream.seq, stream.ts_us, stream.outage = found.seq, ts_us, False
+        health = stream.health
+        health.connected, health.last_us, health.failures, health.last_error = True, ts_us, 0, ""
+        self._stats.received += 1
+        self._deliver(Reading(device, ts_us, found.seq, found.quality(), found.values()))
+
+
+def _before(seen: int | None, expected: int) -> bool:
+    return seen is None or seen < expected

@@ -1,0 +1,180 @@
+"""The one file that knows pymodbus: a client connection that reads blocks, writes registers and says what went wrong.
+
+Guards against what pymodbus 3.16 accepts: replies of the wrong length or function code, a late reply that would
+satisfy the next request (after a missing or garbled reply the connection is closed), a write repeated by a retry
+(retries are 0), reconnecting behind our back (off: the link owns its back-off).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Awaitable, Sequence
+
+from pymodbus.client import AsyncModbusTcpClient
+from pymodbus.exceptions import ConnectionException, ModbusException
+from pymodbus.pdu import ExceptionResponse, ModbusPDU
+
+from devices.errors import DeviceError
+
+CONFIGURATION = frozenset({1, 2, 3})
+"""Illegal function, address, value: the same request will fail again, so it is not repeated."""
+_NAMES = {
+    1: "illegal function",
+    2: "illegal data address",
+    3: "illegal data value",
+    4: "device failure",
+    5: "acknowledge",
+    6: "device busy",
+    10: "gateway path unavailable",
+    11: "gateway target did not respond",
+}
+_READS = {
+    1: "read_coils",
+    2: "read_discrete_inputs",
+    3: "read_holding_registers",
+    4: "read_input_registers",
+}
+
+
+class ModbusFault(DeviceError):
+    """A request did not give what was asked for."""
+
+
+class ConfigurationFault(ModbusFault):
+    """Exceptions 1-3: the device does not know this function, address or value. Do not repeat."""
+
+
+class BusyFault(ModbusFault):
+    """Exceptions 4-11: not now; ask again next cycle."""
+
+
+class NoAnswer(ModbusFault):
+    """No reply in time; the connection was closed so that a late one cannot be mistaken for another's."""
+
+
+class GarbledReply(ModbusFault):
+    """A reply of another request, unit, function or length; the connection was closed."""
+
+
+class Disconnected(ModbusFault):
+    """There is no connection."""
+
+
+class ModbusLink:
+    """One TCP connection, one request at a time. Several units may be served over it."""
+
+    def __init__(self, host: str, port: int, timeout_s: float = 1.0) -> None:
+        self.host, self.port, self.timeout_s = host, port, timeout_s
+        self._client: AsyncModbusTcpClient | None = None
+        self._waiting = False
+        # Every fault is raised with its place; pymodbus' own lines would only repeat it without one.
+        logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
+
+    @property
+    def connected(self) -> bool:
+        return self._client is not None and self._client.connected
+
+    @property
+    def where(self) -> str:
+        return f"{self.host}:{self.port}"
+
+    async def connect(self) -> None:
+        """Raises Disconnected when the host refuses or does not answer in time."""
+        self.close()
+        client = AsyncModbusTcpClient(
+            self.host,
+            port=self.port,
+            timeout=self.timeout_s,
+            retries=0,
+            reconnect_delay=0,
+            reconnect_delay_max=0,
+            trace_connect=self._noticed,
+        )
+        if not await client.connect():
+            client.close()
+            raise Disconnected("cannot connect", where=self.where, mend="is the device on and its port right?")
+        self._client = client
+        transport = client.ctx.transport
+        sock = transport.get_extra_info("socket") if transport is not None else None
+        if sock is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+    def close(self) -> None:
+        """Close the connection if there is one."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    async def read(self, unit: int, fc: int, address: int, count: int) -> list[int]:
+        """`count` registers (fc 3, 4) or bits as 0/1 (fc 1, 2). Raises ModbusFault."""
+        request = getattr(self._open(), _READS[fc])
+        reply = await self._answered(request(address, count=count, device_id=unit), unit, fc, f"{address}+{count}")
+        found = [int(bit) for bit in reply.bits[:count]] if fc in (1, 2) else list(reply.registers)
+        if len(found) != count:
+            self.close()
+            raise GarbledReply(f"{len(found)} registers instead of {count}", where=self._place(unit, address))
+        return found
+
+    async def write(self, unit: int, fc: int, address: int, registers: Sequence[int]) -> None:
+        """Write once, never repeated: coil (fc 5), one register (6) or several (16). Raises ModbusFault."""
+        client = self._open()
+        if fc == 5:
+            call = client.write_coil(address, bool(registers[0]), device_id=unit)
+        elif fc == 6:
+            call = client.write_register(address, registers[0], device_id=unit)
+        else:
+            call = client.write_registers(address, list(registers), device_id=unit)
+        await self._answered(call, unit, fc, str(address))
+
+    def _open(self) -> AsyncModbusTcpClient:
+        if self._client is None or not self._client.connected:
+            raise Disconnected("not connected", where=self.where)
+        return self._client
+
+    async def _answered(self, call: Awaitable[ModbusPDU], unit: int, fc: int, what: str) -> ModbusPDU:
+        place = self._place(unit, what)
+        self._waiting = True
+        try:
+            reply = await call
+        except ConnectionException as error:
+            self.close()
+            raise Disconnected("connection lost", where=place) from error
+        except ModbusException as error:
+            lost = not self.connected
+            self.close()
+            if lost:
+                raise Disconnected("connection lost", where=place) from error
+            if "No response" in error.string:
+                raise NoAnswer(f"no answer in {self.timeout_s} s", where=place) from error
+            raise GarbledReply(error.string, where=place) from error
+        except asyncio.CancelledError:
+            # A reply to a cancelled request may still come: it must not meet the next one.
+            self.close()
+            raise
+        finally:
+            self._waiting = False
+        if reply.isError():
+            raise _exception(reply, place)
+        if reply.function_code != fc:
+            self.close()
+            raise GarbledReply(f"function code {reply.function_code} instead of {fc}", where=place)
+        return reply
+
+    def _noticed(self, made: bool) -> None:
+        """pymodbus lets a request wait for its time-out when the peer hangs up; end it at once instead."""
+        client = self._client
+        if not made and self._waiting and client is not None and not client.ctx.response_future.done():
+            client.ctx.response_future.set_exception(ConnectionException("connection lost"))
+
+    def _place(self, unit: int, what: object) -> str:
+        return f"{self.where} unit {unit} register {what}"
+
+
+def _exception(reply: ModbusPDU, place: str) -> ModbusFault:
+    code = reply.exception_code if isinstance(reply, ExceptionResponse) else 0
+    text = f"exception {code} ({_NAMES.get(code, 'unknown')})"
+    if code in CONFIGURATION:
+        return ConfigurationFault(text, where=place, mend="check the register map and the unit")
+    return BusyFault(text, where=place)
