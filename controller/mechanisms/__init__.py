@@ -1,0 +1,1 @@
+"""Market mechanisms; each is found by the entry point group `vpptwin.mechanisms`."""
