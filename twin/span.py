@@ -66,7 +66,6 @@ class Gate:
         return self.next_us(t_us - 1) == t_us
 
 
-def day_minutes(t_us: int, zone: str) -> int:
-    """Local minute of the day."""
-    local = dt.datetime.fromtimestamp(t_us / 1e6, ZoneInfo(zone))
-    return local.hour * 60 + local.minute
+def midnight_us(t_us: int, zone: str) -> int:
+    """The local midnight at or before `t_us`."""
+    return instant_us(dt.datetime.fromtimestamp(t_us / 1e6, ZoneInfo(zone)).date(), zone)

@@ -237,7 +237,7 @@ def _float(value: str) -> float | str:
 
 def _range(noun: str, lo: float, hi: float, above: float | None) -> str:
     low = f"above {above:g}" if above is not None else (f"from {lo:g}" if math.isfinite(lo) else "")
-    high = (f"to {hi:g}" if low else f"up to {hi:g}") if math.isfinite(hi) else ""
+    high = (f"to {hi:g}" if low.startswith("from") else f"up to {hi:g}") if math.isfinite(hi) else ""
     if low.startswith("from") and not high:
         return f"{noun} of at least {lo:g}"
     return " ".join(part for part in (noun, low, high) if part)

@@ -119,8 +119,8 @@ class Item:
 
 def parse(text: str, report: Report) -> Item | None:
     """The root of a YAML text, or None with a problem noted (syntax, empty)."""
-    loader = yaml.SafeLoader(text)
     try:
+        loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark

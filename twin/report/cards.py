@@ -44,8 +44,8 @@ def cards(found: Sources) -> list[Card]:
 
 
 def money(value: float) -> str:
-    """Two places, or four where that would hide everything."""
-    return f"{value:,.2f}" if abs(value) >= 0.995 or value == 0 else f"{value:,.4f}"
+    """Two places, or four where that would hide what counts."""
+    return f"{value:,.2f}" if abs(value) >= 0.1 or value == 0 else f"{value:,.4f}"
 
 
 def _part(found: Sources, name: str) -> Mapping[str, Any]:

@@ -21,6 +21,8 @@ class Figure(msgspec.Struct):
     data: list[Trace]
     layout: dict[str, Any]
     views: list[dict[str, Any]] = []
+    height_px: int | None = None
+    """Room it needs, where that depends on the data."""
 
 
 def numbers(values: Iterable[float] | npt.NDArray[np.float64], digits: int) -> list[float | None]:
@@ -36,12 +38,14 @@ def over_steps(span: Span) -> Trace:
 
 
 def over_slots(span: Span) -> Trace:
-    """The x of a curve with one value per slot, drawn as a stair that spans the slot."""
+    """The x of a curve with one value per slot, drawn as a stair: `line` repeats the last value to end it."""
     return {"x0": span.local(span.start_us), "dx": span.slot_s * 1000, "line": {"shape": "hv"}}
 
 
 def line(name: str, y: list[float | None], colour: str, x: Trace, **more: Any) -> Trace:
     """A curve, in kW unless its hovertemplate says otherwise; `more` goes to the trace, its `line` is merged."""
+    if x.get("line", {}).get("shape") == "hv":
+        y = [*y, *y[-1:]]
     style = {"color": colour, "width": 1.8, **x.get("line", {}), **more.pop("line", {})}
     trace = {"type": "scatter", "mode": "lines", "name": name, "y": y, "hovertemplate": "%{y:,.2f} kW"}
     return {**trace, **x, **more, "line": style}

@@ -177,7 +177,14 @@ def solves(found: Sources) -> Figure | None:
             }
         )
     second: dict[str, Any] = {"title": {"text": "solve time, s", "standoff": 8}, "overlaying": "y", "side": "right"}
-    second |= {"showgrid": False, "rangemode": "tozero", "automargin": True, "zeroline": False}
+    second |= {
+        "showgrid": False,
+        "rangemode": "tozero",
+        "automargin": True,
+        "zeroline": False,
+        "tickmode": "auto",
+        "tickformat": ".2~f",
+    }
     gap = {"rangemode": "tozero"}
     return Figure(data, in_time(span, "certified gap, %", yaxis=gap, yaxis2=second)) if data else None
 
@@ -186,7 +193,8 @@ def setpoints(found: Sources) -> Figure | None:
     """How the orders of each device ended."""
     if not found.setpoints:
         return None
-    devices = sorted(found.setpoints, reverse=True)
+    order = [device.id for device in found.data.devices]
+    devices = [id for id in reversed(order) if id in found.setpoints]
     data: list[Trace] = []
     for state, colour in style.STATES.items():
         counts = [found.setpoints[device][state] for device in devices]
@@ -196,4 +204,4 @@ def setpoints(found: Sources) -> Figure | None:
     x = {"title": {"text": "orders", "standoff": 8}}
     frame = layout("", barmode="stack", bargap=0.28, hovermode="y unified", xaxis=x)
     frame["yaxis"] |= {"title": {"text": ""}, "showgrid": False, "ticklabelstandoff": 6, "dtick": 1}
-    return Figure(data, frame)
+    return Figure(data, frame, height_px=110 + 24 * len(devices))

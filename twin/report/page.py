@@ -138,7 +138,8 @@ def _section(found: Sources, plot: Plot, figure: Figure | None) -> str:
             f'<option value="{k}">{escape(view["label"])}</option>' for k, view in enumerate(figure.views)
         )
         choice = f'<select data-figure="{plot.id}" aria-label="{escape(plot.title)}: which">{options}</select>'
-    body = f'<div class="plot" id="{plot.id}"></div>'
+    room = f' style="min-height:{figure.height_px}px"' if figure is not None and figure.height_px else ""
+    body = f'<div class="plot" id="{plot.id}"{room}></div>'
     if figure is None:
         body = '<div class="absent">Nothing to draw: this run has no data for it.</div>'
     after = plot.after(found) if plot.after is not None else ""

@@ -80,7 +80,7 @@ def tracking(found: Sources) -> Figure | None:
     """Plan against measured: sums by kind, then each controlled device, one at a time."""
     measured = {device.id: _measured(found, device.id) for device in found.data.devices}
     planned, ahead = found.plans.planned_w, found.plans.day_ahead_w
-    figure = Figure([], in_time(found.span, "mean power of a slot, kW (into the bus > 0)"))
+    figure = Figure([], in_time(found.span, "mean power of a slot, kW"))
     for label, colour, ids in _choices(found, set(planned) | set(ahead)):
         first = len(figure.data)
         for name, rows, look in (

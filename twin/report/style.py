@@ -20,13 +20,13 @@ CASES = {
     "perfect_foresight": ("perfect foresight (bound)", "#2f9e6e"),
     "tou_night": ("rule tou_night", "#8fa9dd"),
     "selfuse": ("rule selfuse", "#c3b1e1"),
-    "no_control": ("no control", NEUTRAL),
+    "no_control": ("no control", "#9aa8ba"),
 }
 """Way of operating -> (words, colour), in the order of drawing."""
 STATES = {"verified": GOOD, "superseded": "#9db4d6", "expired": WARN, "diverged": "#9a6fd0", "rejected": BAD}
 HOMES = ("#3a6fd8", "#f2a51a", "#2f9e6e", "#c4572b", "#9a6fd0", "#1ba3b8", "#d6568a", "#7a8b2f", "#64748b", "#0f2a5f")
 """One colour a home, in turn."""
-_FONT = "Inter, 'Segoe UI', system-ui, -apple-system, Roboto, 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif"
+_FONT = "Inter, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', Ubuntu, 'Helvetica Neue', 'Liberation Sans', sans-serif"
 _GRID_LINE = "#e9eef5"
 
 
@@ -39,6 +39,7 @@ def layout(y_title: str, **more: Any) -> dict[str, Any]:
         "plot_bgcolor": "rgba(0,0,0,0)",
         "margin": {"l": 58, "r": 20, "t": 34, "b": 46},
         "hovermode": "x unified",
+        "modebar": {"bgcolor": "rgba(255,255,255,0.9)", "color": "#a3b0c2", "activecolor": GRID},
         "hoverlabel": {"bgcolor": "#ffffff", "bordercolor": "#d5dde8", "font": {"size": 12}},
         "legend": {
             "orientation": "h",
@@ -60,7 +61,8 @@ CSS = """
 :root{--ink:#0f172a;--soft:#5b6b80;--line:#e3e9f1;--card:#fff;--page:#f5f7fb;--blue:#3a6fd8;--good:#1f7d55;
   --bad:#c23434;--warn:#a9690b}
 *{box-sizing:border-box}
-body{margin:0;background:var(--page);color:var(--ink);font:15px/1.55 FONT;-webkit-font-smoothing:antialiased}
+body{margin:0;background:var(--page);color:var(--ink);font:15px/1.55 FONT;
+  border-top:5px solid var(--blue);-webkit-font-smoothing:antialiased}
 main,header{max-width:1320px;margin:0 auto;padding:0 28px}
 header{padding-top:34px;padding-bottom:6px}
 h1{font-size:29px;line-height:1.2;letter-spacing:-.02em;margin:0 0 6px;font-weight:700}
@@ -82,12 +84,12 @@ h1{font-size:29px;line-height:1.2;letter-spacing:-.02em;margin:0 0 6px;font-weig
 .card .more{color:var(--soft);font-size:13px;overflow-wrap:anywhere}
 .good{--tone:#2f9e6e}.bad{--tone:#d64545}.warn{--tone:#e9a23b}.plain{--tone:#3a6fd8}
 .grid{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:18px}
-section{padding:18px 20px 14px;min-width:0}
+section{padding:18px 20px 14px;min-width:0;display:flex;flex-direction:column}
 section.wide{grid-column:1/-1}
 h2{font-size:17px;margin:0;font-weight:650;letter-spacing:-.01em}
 .head{display:flex;justify-content:space-between;align-items:center;gap:12px;flex-wrap:wrap}
 .caption{color:var(--soft);font-size:13.5px;margin:3px 0 8px}
-.plot{width:100%;height:340px}.wide .plot{height:400px}.plot.low{height:290px}
+.plot{width:100%;flex:1 0 340px;min-height:340px}.wide .plot{flex-basis:410px;min-height:410px}
 .absent{color:var(--soft);background:#f5f7fb;border:1px dashed #cfd8e3;border-radius:10px;padding:26px;
   text-align:center;margin:10px 0}
 select{font:inherit;font-size:13.5px;color:var(--ink);border:1px solid #cfd8e3;border-radius:8px;padding:4px 8px;
@@ -109,12 +111,13 @@ footer{color:var(--soft);font-size:13px;text-align:center;padding:26px 16px 40px
 @media(max-width:1000px){.cards{grid-template-columns:repeat(2,1fr)}.grid{grid-template-columns:minmax(0,1fr)}}
 @media(max-width:560px){main,header{padding-left:14px;padding-right:14px}header{padding-top:22px}h1{font-size:23px}
 .cards{gap:10px}.card{padding:12px 12px 10px 14px}.card .value{font-size:21px}section{padding:14px 12px 10px}
-  .plot,.wide .plot{height:320px}}
+  .plot,.wide .plot{flex-basis:320px;min-height:320px}}
 @media print{body{background:#fff}section,.card{break-inside:avoid;box-shadow:none}}
 """.replace("FONT", _FONT)
 
 SCRIPT = """
 const figures = JSON.parse(document.getElementById('figures').textContent);
+const touch = window.matchMedia('(hover: none)').matches;
 const narrow = window.innerWidth < 700;
 for (const [id, figure] of Object.entries(figures)) {
   const place = document.getElementById(id);
@@ -124,8 +127,8 @@ for (const [id, figure] of Object.entries(figures)) {
     layout.legend = {...layout.legend, font: {size: 10.5}};
     layout.font = {...layout.font, size: 11};
   }
-  Plotly.newPlot(place, figure.data, layout, {responsive: true, displaylogo: false,
-    modeBarButtonsToRemove: ['select2d', 'lasso2d', 'autoScale2d']});
+  Plotly.newPlot(place, figure.data, layout, {
+    responsive: true, displaylogo: false, displayModeBar: touch ? false : 'hover', modeBarButtonsToRemove: ['select2d', 'lasso2d', 'autoScale2d']});
 }
 for (const choice of document.querySelectorAll('select[data-figure]')) {
   choice.addEventListener('change', () => {

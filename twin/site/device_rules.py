@@ -49,7 +49,7 @@ def some(names: list[str]) -> str:
 def _check_references(device: Record, top: Record) -> None:
     for key, records in (("party", top["parties"] or []), ("link", top["links"] or [])):
         wanted = device[key]
-        known = [record["id"] for record in records if record["id"]]
+        known = list(dict.fromkeys(record["id"] for record in records if record["id"]))
         if wanted and wanted not in known:
             mend = near(wanted, known) + f"known: {some(known)}"
             device.refuse(key, f"no {key} {wanted!r}", mend)
@@ -98,6 +98,11 @@ def _check_failsafe(device: Record) -> None:
 
 
 def _check_ranges(device: Record) -> None:
+    behaviour = device["behaviour"]
+    if behaviour and None not in (behaviour["dies_at_s"], behaviour["back_at_s"]):
+        dies, back = behaviour["dies_at_s"], behaviour["back_at_s"]
+        if back <= dies:
+            behaviour.refuse("back_at_s", f"{back:g} is not after dies_at_s ({dies:g})", "it returns after it left")
     model = device["model"]
     if not isinstance(model, Record):
         return

@@ -16,7 +16,7 @@ from twin.document.nodes import Item, Report, parse
 from twin.site.assumptions import sentences
 from twin.site.errors import SiteError
 from twin.site.models import BEHAVIOUR, COSTS, MODELS
-from twin.site.rules import check_all
+from twin.site.rules import check_all, note_data_error
 from twin.site.schema import (
     SCHEMA,
     BrokerChoice,
@@ -42,7 +42,7 @@ _COST_TYPES: dict[str, type[TurbineCost] | type[StorageCost] | type[LoadCost]] =
 
 
 def load_site(path: Path | str, *, data: Path | None = None) -> Site:
-    """Read and check a site file; `data` replaces its data folder.
+    """Read and check a site file; `data` replaces its data folder, and `start` is then not judged (see start.py).
 
     Raises SiteError with every problem found, one line each: file:line field: what; mend.
     """
@@ -56,8 +56,8 @@ def load_site(path: Path | str, *, data: Path | None = None) -> Site:
     for device in top["devices"] or []:
         _read_details(device)
     folder = data or _data_folder(top, path.parent)
-    dataset = _open_data(top, folder, report)
-    check_all(top, dataset, path.parent)
+    dataset = _open_data(top, folder)
+    check_all(top, dataset, path.parent, judge_start=data is None)
     if report.problems:
         raise SiteError(path.name, report.problems)
     return _build(top, path, folder, hashlib.sha256(raw or b"").hexdigest())
@@ -108,21 +108,20 @@ def _data_folder(top: Record, folder: Path) -> Path | None:
     return folder / data["path"] if data and data["path"] else None
 
 
-def _open_data(top: Record, folder: Path | None, report: Report) -> DataSet | None:
+def _open_data(top: Record, folder: Path | None) -> DataSet | None:
     if folder is None:
         return None
     try:
         return DataSet.open(folder)
     except DataError as error:
-        place = top["data"].place("path") if top["data"] else top.item
-        report.add(place.line, "data.path", str(error))
+        note_data_error(top, error)
         return None
 
 
 def _build(top: Record, path: Path, data: Path | None, sha256: str) -> Site:
     site = top["site"]
     grids = {party["id"] for party in top["parties"] if party["role"] == "grid"}
-    devices = tuple(_device(record, grids) for record in top["devices"])
+    devices = tuple(_device(record, grids, path.parent) for record in top["devices"])
     costs = {record["id"]: _cost(record) for record in top["devices"] if record["kind"] in _COST_TYPES}
     bare = Site(
         id=site["id"],
@@ -147,14 +146,15 @@ def _build(top: Record, path: Path, data: Path | None, sha256: str) -> Site:
     return sentences(bare, tuple(top["assumptions"]))
 
 
-def _device(record: Record, grids: set[str]) -> DeviceSpec:
+def _device(record: Record, grids: set[str], folder: Path) -> DeviceSpec:
+    own_map = record["map"] is not None and record["map"].endswith((".yaml", ".yml"))
     return DeviceSpec(
         id=record["id"],
         kind=record["kind"],
         party=record["party"],
         link=record["link"],
         unit=record["unit"],
-        map=record["map"],
+        map=str(folder / record["map"]) if own_map else record["map"],
         mqtt=record["mqtt"],
         is_grid=record["party"] in grids,
         model=_given(record["model"]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from twin.document.fields import Field, Shape, choice, number, optional, text
+from twin.document.fields import Field, Shape, choice, flag, number, optional, text
 
 _POSITIVE = number(above=0)
 _NOT_NEGATIVE = number(0)
@@ -48,13 +48,13 @@ MODELS: Mapping[str, Shape] = {
 """Keys and ranges are those of devices/models; a test holds the two together."""
 
 BEHAVIOUR: Shape = {
+    "never_answers": Field(flag, False),
+    "dies_at_s": Field(number(0, 1e9), None),
+    "back_at_s": Field(number(0, 1e9), None),
     "latency_ms": Field(number(0, 60_000), None),
-    "ramp_w_s": Field(_POSITIVE, None),
-    "dead_band_w": Field(_NOT_NEGATIVE, None),
-    "noise_pu": Field(number(0, 0.2), None),
-    "revert_extra_s": Field(number(0, 3600), None),
+    "ramp_w_s": Field(number(1e-3, 1e12), None),
 }
-"""How an emulated device misbehaves; same keys for all kinds."""
+"""How an emulated device misbehaves (devices/emulator/behaviour.py); same keys for all kinds."""
 
 COSTS: Mapping[str, Shape] = {
     "storage": {

@@ -6,16 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from controller.mechanism import names as mechanism_names
-from twin.data import DataSet
+from twin.data import DataError, DataSet
 from twin.document.fields import Record, near
 from twin.site.device_rules import check_device, check_series
 from twin.site.schema import TariffBlock
 from twin.site.sections import block
+from twin.site.start import start_refusal
+from twin.site.time_rules import check_time
 
 
-def check_all(top: Record, dataset: DataSet | None, folder: Path) -> None:
+def check_all(top: Record, dataset: DataSet | None, folder: Path, *, judge_start: bool) -> None:
     """Every rule over what could be read; findings become problems of the report."""
-    _check_time(top)
+    check_time(top)
     _check_mechanism(top)
     for key in ("parties", "links", "devices"):
         _check_unique_ids(top[key] or [], key)
@@ -26,26 +28,10 @@ def check_all(top: Record, dataset: DataSet | None, folder: Path) -> None:
     _check_units(top["devices"] or [])
     _check_meters(top)
     _check_tariff(top, dataset)
-
-
-def _check_time(top: Record) -> None:
-    time = top["time"]
-    if not time:
-        return
-    tick, slot = time["tick_s"], time["slot_s"]
-    lease = time["lease_s"] or (max(60, 3 * tick) if tick else None)
-    if tick and slot and slot % tick:
-        time.refuse("slot_s", f"{slot} is no multiple of tick_s ({tick})", "a slot is a whole number of ticks")
-    if slot and 3600 % slot:
-        time.refuse("slot_s", f"{slot} does not divide an hour", "allowed: 60, 300, 600, 900, 1800, 3600, ...")
-    if tick and lease and 3 * tick > lease:
-        time.refuse("tick_s", f"{tick} is more than a third of lease_s ({lease})", "a lease outlives three ticks")
-    physics = time["physics_s"]
-    if tick and physics and tick % physics:
-        time.refuse("physics_s", f"{physics} does not divide tick_s ({tick})", "a tick is whole steps of physics")
-    delay = time["plan_delay_s"]
-    if slot and delay and delay >= slot:
-        time.refuse("plan_delay_s", f"{delay} is not below slot_s ({slot})", "a plan must take effect in its slot")
+    if dataset is not None:
+        spans = _check_data(top, dataset)
+        if judge_start and spans:
+            _check_start(top, spans)
 
 
 def _check_mechanism(top: Record) -> None:
@@ -78,7 +64,9 @@ def _check_link_addresses(links: list[Record]) -> None:
 
 
 def _check_parties(top: Record) -> None:
-    parties = top["parties"] or []
+    parties = top["parties"]
+    if parties is None:
+        return
     for role, wanted in (("operator", "the one who runs the site"), ("grid", "the one behind the grid meter")):
         found = [party for party in parties if party["role"] == role]
         if not found:
@@ -125,10 +113,55 @@ def _check_tariff(top: Record, dataset: DataSet | None) -> None:
         value = tariff[field]
         if isinstance(value, str):
             check_series(tariff, field, value, "price", dataset)
+            _check_currency(tariff, field, top, dataset)
             if dataset is None and top["data"] is None:
                 tariff.refuse(field, "names a series, but the site has no data", "add `data: {path: ...}`")
         elif isinstance(value, list):
             _check_blocks(tariff, field, value)
+
+
+def _check_currency(tariff: Record, field: str, top: Record, dataset: DataSet | None) -> None:
+    site, id = top["site"], tariff[field]
+    if dataset is None or id not in dataset.ids or not site or not site["currency"]:
+        return
+    unit = dataset.about(id).unit
+    if dataset.about(id).kind == "price" and not unit.startswith(site["currency"]):
+        what = f"{id!r} is in {unit}, the site's currency is {site['currency']}"
+        tariff.refuse(field, what, "settle in the currency of the prices")
+
+
+def _check_data(top: Record, dataset: DataSet) -> list[tuple[int, int]]:
+    """Read every series the site uses; returns their spans."""
+    used = [top["tariff"][field] for field in ("import", "export_per_kwh")] if top["tariff"] else []
+    used += [device["model"]["series"] for device in top["devices"] or [] if isinstance(device["model"], Record)]
+    spans = []
+    for id in dict.fromkeys(id for id in used if isinstance(id, str) and id in dataset.ids):
+        try:
+            series = dataset.series(id)
+        except DataError as error:
+            note_data_error(top, error)
+        else:
+            spans.append((series.start_us, series.end_us))
+    return spans
+
+
+def _check_start(top: Record, spans: list[tuple[int, int]]) -> None:
+    from twin.span import instant_us  # here, because twin.span imports twin.site.schema
+
+    site = top["site"]
+    if not site or site["start"] is None or not site["zone"]:
+        return
+    span = max(start for start, _ in spans), min(end for _, end in spans)
+    refusal = start_refusal(span, instant_us(site["start"], site["zone"]), site["zone"])
+    if refusal:
+        site.refuse("start", *refusal)
+
+
+def note_data_error(top: Record, error: DataError) -> None:
+    """Each problem of a data file becomes one of the site's `data.path`."""
+    place = top["data"].place("path") if top["data"] else top.item
+    for problem in error.problems:
+        top.item.report.add(place.line, "data.path", problem.text(error.file))
 
 
 def _check_blocks(tariff: Record, field: str, records: list[Record]) -> None:

@@ -1,0 +1,100 @@
+"""Builds the Case that a mechanism plans from: site, prices, forecasts from the past, measured state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from controller.case import Asset, Case, FloatArray, Tariff
+from controller.forecast import Forecast, SimilarDays
+from controller.forecast import History as Past
+from controller.plan import Plan, Stage
+from devices.readings import ProcessImage
+from twin import assets
+from twin.assets import TurbineRuns
+from twin.history import History
+from twin.site.schema import Site
+from twin.span import DAY_US, Gate
+
+WINDOW_SLOTS = 16
+"""Intraday horizon, 4 h in steps of 15 min (paper 003, section 3)."""
+
+PricesBetween = Callable[[int, int], Tariff]
+"""(start_us, slots) -> import and export prices."""
+
+
+class CaseBuilder:
+    """Knows the site and where to look; each call builds one case from what is known at that moment."""
+
+    def __init__(
+        self,
+        site: Site,
+        history: History,
+        prices: PricesBetween,
+        image: Callable[[], ProcessImage],
+        turbines: TurbineRuns,
+        *,
+        max_age_s: float,
+        keep: Callable[[Forecast, int], None] | None = None,
+    ) -> None:
+        """`image` gives the newest process image; `keep(forecast, issued_us)` stores each forecast."""
+        self._site, self._history, self._prices = site, history, prices
+        self._image, self._turbines, self._max_age_s, self._keep = image, turbines, max_age_s, keep
+        self._slot_us = site.time.slot_s * 1_000_000
+        self._gate = Gate.of(site)
+        self._forecaster = SimilarDays()
+        self._last_soc: dict[str, float] = {}
+
+    def build(self, t_us: int, stage: Stage, day_ahead: Plan | None) -> Case:
+        """The case of a plan that starts at `t_us`. Raises ControllerError where a series has no past at all."""
+        slots = WINDOW_SLOTS
+        if stage == "day_ahead":
+            slots = int((self._gate.next_us(t_us) - t_us) // self._slot_us)
+        tail = int(DAY_US // self._slot_us)
+        forecast = self._forecast(min(t_us, self._history.end_us), t_us, slots + tail)
+        prices = self._prices(t_us, slots + tail)
+        site = self._site
+        loads = {party.id: forecast[f"load/{party.id}"] for party in site.parties if party.role != "grid"}
+        found, steered = self._assets(forecast, t_us, slots)
+        return Case(
+            site=site.id,
+            start_us=t_us,
+            slot_s=site.time.slot_s,
+            parties=site.parties,
+            assets=found,
+            load_w={party: row[:slots] for party, row in loads.items()},
+            tariff=Tariff(prices.import_per_kwh[:slots], prices.export_per_kwh[:slots]),
+            import_max_w=site.network.import_max_w,
+            export_max_w=site.network.export_max_w,
+            day_ahead=day_ahead if stage == "intraday" else None,
+            tail=Tariff(prices.import_per_kwh[slots:], prices.export_per_kwh[slots:]),
+            tail_net_w={party: row[slots:] + steered.get(party, 0.0) for party, row in loads.items()},
+        )
+
+    def _forecast(self, issue_us: int, t_us: int, slots: int) -> dict[str, FloatArray]:
+        """Expected mean power of every series for `slots` slots from `t_us`, from what was measured before `issue_us`."""
+        kinds = {name: "pv" if name.startswith("pv/") else "load" for name in self._history.rows}
+        history = self._history
+        past = Past(history.start_us, self._site.time.slot_s, history.rows, kinds, self._site.zone)  # type: ignore[arg-type]
+        ahead = int((t_us - issue_us) // self._slot_us)
+        forecast = self._forecaster.forecast(past, issue_us, slots + ahead, self._site.time.slot_s)
+        if self._keep is not None:
+            self._keep(forecast, issue_us)
+        return {name: row[ahead:] for name, row in forecast.mean.items()}
+
+    def _assets(self, forecast: dict[str, FloatArray], t_us: int, slots: int) -> tuple[tuple[Asset, ...], dict[str, FloatArray]]:
+        """(assets, net load of flexible loads and PV after the horizon per party)."""
+        found: list[Asset] = []
+        after: dict[str, FloatArray] = {}
+        image, site = self._image(), self._site
+        for spec in site.devices:
+            if spec.kind == "storage":
+                unit = assets.with_soc(site, spec, image, self._max_age_s, self._last_soc)
+                self._last_soc[spec.id] = unit.soc_pu
+                found.append(unit)
+            elif spec.kind == "turbine":
+                found.append(assets.turbine(site, spec, self._turbines.runs.get(spec.id), t_us))
+            elif spec.kind in ("pv", "load"):
+                row, sign = (forecast[f"pv/{spec.id}"], -1.0) if spec.kind == "pv" else (forecast[f"flex/{spec.id}"], 1.0)
+                found.append(assets.pv(spec, row[:slots]) if spec.kind == "pv" else assets.flexible_load(site, spec, row[:slots]))
+                after[spec.party] = after.get(spec.party, 0.0) + sign * row[slots:]
+        return tuple(found), after

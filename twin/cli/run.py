@@ -1,0 +1,142 @@
+"""`vpptwin run` and `vpptwin rerun`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from twin import logs, manifest
+from twin import run as runs
+from twin.cli.output import console, emit_json
+from twin.exits import FINDING, INTERRUPTED, UsageError
+from twin.options import RunOptions
+from twin.summary import Summary
+
+
+def run(
+    site: Annotated[Path, typer.Argument(help="Site file (YAML).")],
+    clock: Annotated[str, typer.Option(help="lockstep, wall, or xN (N times as fast as the wall).")] = "lockstep",
+    days: Annotated[float | None, typer.Option(help="Length of the run in days of 24 h (default 1).")] = None,
+    hours: Annotated[float | None, typer.Option(help="Length of the run in hours.")] = None,
+    start: Annotated[str | None, typer.Option(help="First day or moment, e.g. 2016-09-05 (local time of the site).")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    data: Annotated[Path | None, typer.Option(help="Folder of tidy data, instead of the site's own.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder; default runs/<site>-<n>.")] = None,
+    mechanism: Annotated[str | None, typer.Option(help="Market mechanism, instead of the site's own.")] = None,
+    ports: Annotated[str, typer.Option(help="auto: free ports; fixed: those of the site file.")] = "auto",
+    force: Annotated[bool, typer.Option("--force", help="Replace an earlier run in the folder.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")] = False,
+) -> None:
+    """Run the whole loop on an emulated plant and write a report."""
+    options = RunOptions(
+        site=str(site),
+        clock=clock,
+        hours=_hours(days, hours),
+        start=start,
+        seed=seed,
+        data=None if data is None else str(data),
+        mechanism=mechanism,
+        ports=_ports(ports),
+    )
+    summary, folder = execute(options, out, force=force)
+    if as_json:
+        emit_json(msgspec.to_builtins(summary))
+    console.print(overview(summary))
+    console.print(f"report: [bold]{folder / 'report.html'}[/]", soft_wrap=True)
+    if summary.stopped:
+        raise typer.Exit(INTERRUPTED)
+
+
+def rerun(
+    run_dir: Annotated[Path, typer.Argument(help="A run folder.")],
+    out: Annotated[Path | None, typer.Option(help="Keep the repeated run here.")] = None,
+) -> None:
+    """Repeat a run from its manifest and say whether it is equal, or where it differs."""
+    before = manifest.read(run_dir)
+    options = msgspec.convert(before.options, RunOptions)
+    with tempfile.TemporaryDirectory(prefix="vpptwin-") as scratch:
+        folder = Path(scratch) / "rerun" if out is None else out
+        execute(options, folder, force=False)
+        found = manifest.differences(before, manifest.read(folder))
+    if not found:
+        console.print(f"[green]equal[/]: ledger root {before.root}")
+        return
+    for line in found:
+        console.print(f"differs: {line}", soft_wrap=True)
+    if any(line.startswith(("ledger root", "plan ")) for line in found):
+        raise typer.Exit(FINDING)
+    console.print(f"[green]same result[/]: ledger root {before.root}")
+
+
+def execute(options: RunOptions, out: Path | None, *, force: bool) -> tuple[Summary, Path]:
+    """One run with a progress bar; (summary, its folder)."""
+    prepared = runs.prepare(options, out, force=force)
+    with logs.to_file(prepared.out / "run.log"), _bar(prepared.ticks) as show:
+        summary = asyncio.run(runs.run(prepared, show))
+    logging.getLogger(__name__).debug("done")
+    return summary, prepared.out
+
+
+def overview(summary: Summary) -> Table:
+    """The figures a person wants first."""
+    table = Table(title=f"{summary.site}: {summary.slots} slots, {summary.mechanism}", show_header=False, title_justify="left")
+    cost, money = summary.cost, summary.currency
+    rows: list[tuple[str, Any]] = [
+        ("site cost", _amount(cost.actual, money)),
+        ("  no control", _amount(cost.no_control, money)),
+        ("  rule selfuse", _amount(cost.selfuse, money)),
+        ("  rule tou_night", _amount(cost.tou_night, money)),
+        ("  perfect foresight (bound)", _amount(cost.perfect_foresight, money)),
+        ("captured saving", "-" if summary.captured is None else f"{summary.captured:.1%}"),
+        ("readings", f"{summary.telemetry.received} received, {summary.telemetry.lost} lost, {summary.telemetry.missing} missing"),
+        ("setpoints", f"{summary.setpoints.sent} sent, {summary.setpoints.verified} verified, {summary.setpoints.diverged} diverged"),
+        ("plans", f"{summary.plans.intraday} windows, {summary.plans.kept} kept, worst gap {_percent(summary.plans.max_gap)}"),
+        ("ledger", f"{summary.ledger.entries} entries, {'verified' if summary.ledger.verified else 'DOES NOT VERIFY'}"),
+        ("root", summary.ledger.root),
+        ("wall time", f"{summary.wall_s:.1f} s, service {summary.load.service_mb:.0f} MB, solver {summary.load.worker_mb:.0f} MB"),
+    ]
+    for name, value in rows:
+        table.add_row(name, str(value))
+    return table
+
+
+def _amount(value: float | None, currency: str) -> str:
+    return "-" if value is None else f"{value:.2f} {currency}"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"
+
+
+def _hours(days: float | None, hours: float | None) -> float:
+    if days is not None and hours is not None:
+        raise UsageError("both --days and --hours", mend="give one of them")
+    return 24.0 * days if days is not None else hours if hours is not None else 24.0
+
+
+def _ports(text: str) -> Literal["auto", "fixed"]:
+    if text == "auto" or text == "fixed":  # noqa: PLR1714 - the comparison narrows the type
+        return text
+    raise UsageError(f"ports {text!r}", where="--ports", mend="choose auto or fixed")
+
+
+@contextmanager
+def _bar(ticks: int) -> Iterator[runs.Progress]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("running", total=ticks)
+
+        def show(done: int, _total: int, what: str) -> None:
+            progress.update(task, completed=done, description=what or "running")
+
+        yield show

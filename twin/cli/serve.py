@@ -1,0 +1,62 @@
+"""`vpptwin serve`: the service alone, against real or separately emulated devices."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ledger.keys import KeyRing
+from twin import folder, logs
+from twin.brokers import broker_of
+from twin.cli.output import console
+from twin.clock import Ticks, WallClock
+from twin.data import DataSet
+from twin.feed import Feed, wall_shift_us
+from twin.session import Session
+from twin.site import load_site
+from twin.stopping import stop_signals
+
+
+def serve(
+    site: Annotated[Path, typer.Argument(help="Site file (YAML).")],
+    data: Annotated[Path | None, typer.Option(help="Folder of tidy data for prices and the forecasts' past.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder; default runs/<site>-<n>.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an earlier run in the folder.")] = False,
+) -> None:
+    """Measure, plan, dispatch and settle on the wall clock until Ctrl-C; devices are where the site file says."""
+    found = load_site(site, data=data)
+    clock = WallClock()
+    dataset = None if found.data is None else DataSet.open(found.data)
+    feed = Feed(found, dataset, 0, wall_shift_us(found, dataset, clock.now_us()))
+    run_dir = folder.prepare(out, found.id, force=force)
+    console.print(f"serving {found.id} into {run_dir}; Ctrl-C releases all setpoints and ends", soft_wrap=True)
+    with logs.as_json_lines():
+        asyncio.run(_serve(feed, run_dir, clock))
+    console.print(f"stopped; `vpptwin ledger verify {run_dir}` checks what was settled", soft_wrap=True)
+
+
+async def _serve(feed: Feed, run_dir: Path, clock: WallClock) -> None:
+    site = feed.site
+    tick_us = site.time.tick_s * 1_000_000
+    start_us = clock.now_us() // tick_us * tick_us + tick_us
+    with stop_signals() as stop:
+        async with (
+            broker_of(site, fixed=True) as spec,
+            Session(feed, run_dir, clock, KeyRing.random(), site.links, spec, start_us=start_us) as session,
+        ):
+            ticks = Ticks(clock, start_us, tick_us, None).__aiter__()
+            waiting = asyncio.create_task(stop.wait())
+            t_us = start_us
+            while not stop.asked:
+                step = asyncio.ensure_future(anext(ticks))
+                await asyncio.wait([step, waiting], return_when=asyncio.FIRST_COMPLETED)
+                if not step.done():
+                    step.cancel()
+                    break
+                t_us = step.result()
+                await session.service.tick(t_us)
+            waiting.cancel()
+            await session.service.finish(t_us)

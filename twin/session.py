@@ -1,0 +1,157 @@
+"""Everything a service needs, opened in order and closed in reverse: store, recording, ledger, solver, gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from controller.forecast import Forecast
+from controller.plan import Plan
+from devices.description import BrokerSpec, LinkSpec
+from devices.gateway import Gateway
+from ledger import Ledger
+from ledger.keys import KeyRing
+from twin.cases import CaseBuilder
+from twin.clock import AnyClock, WallClock
+from twin.feed import Feed
+from twin.history import History
+from twin.planner import Planner
+from twin.recording import RecordingWriter
+from twin.service import Service
+from twin.settlement import Settlement
+from twin.span import HISTORY_DAYS
+from twin.store import ForecastRows, Store
+from twin.worker import Worker
+
+
+class Session:
+    """One service over one run folder; `async with Session(...) as session`, then `session.service.tick(t)`.
+
+    Leaving it releases every setpoint and leaves a store and a ledger that open and verify, whatever went wrong.
+    """
+
+    def __init__(
+        self,
+        feed: Feed,
+        folder: Path,
+        clock: AnyClock,
+        keys: KeyRing,
+        links: Sequence[LinkSpec],
+        broker: BrokerSpec | None,
+        *,
+        start_us: int,
+    ) -> None:
+        self._feed, self._folder, self._clock, self._keys = feed, folder, clock, keys
+        self._links, self._broker, self._start_us = links, broker, start_us
+        self._stack = AsyncExitStack()
+        self.worker = Worker()
+        self.plans: list[Plan] = []
+        self.service: Service
+        self.ledger: Ledger
+        self.store: Store
+        self.recorder: RecordingWriter
+        self.gateway: Gateway
+
+    async def __aenter__(self) -> Session:
+        async with AsyncExitStack() as stack:
+            await self._open(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._stack.aclose()
+
+    async def _open(self, stack: AsyncExitStack) -> None:
+        site, lockstep = self._feed.site, self._clock.lockstep
+        on_full = "wait" if lockstep else "drop"
+        self.store = Store(self._folder / "telemetry.db", on_full=on_full)  # type: ignore[arg-type]
+        self.store.start()
+        stack.callback(self.store.close)
+        self.recorder = RecordingWriter(self._folder / "recording" / "log.bin", site=site.id, on_full=on_full)  # type: ignore[arg-type]
+        self.recorder.start()
+        stack.callback(self.recorder.close)
+        self.ledger = stack.enter_context(self._new_ledger())
+        await stack.enter_async_context(self.worker)
+        self.gateway = await stack.enter_async_context(self._new_gateway())
+        self.service = self._new_service()
+        stack.push_async_callback(self.gateway.release_all)
+        stack.push_async_callback(self.service.planner.close)
+
+    def _new_ledger(self) -> Ledger:
+        site = self._feed.site
+        facts = {name: digest for name, digest in sorted(self._feed.inputs.items())}
+        genesis = {
+            "currency": site.currency,
+            "operator": site.operator.id,
+            "grid": site.grid.id,
+            "slot_s": site.time.slot_s,
+            "facts": facts,
+        }
+        return Ledger.create(self._folder / "ledger", log=f"{site.id}/main", keys=self._keys, now_us=self._clock.now_us, genesis=genesis)
+
+    def _new_gateway(self) -> Gateway:
+        site = self._feed.site
+        return Gateway(
+            self._links,
+            site.devices,
+            self._clock,
+            broker=self._broker,
+            site_id=site.id,
+            lease_s=site.time.lease_s,
+            tick_s=site.time.tick_s,
+            mode=site.control.mode,
+            control_enabled=site.control.enabled,
+            journal=lambda command: self.service.command(command),
+            lockstep=self._clock.lockstep,
+        )
+
+    def _new_service(self) -> Service:
+        site, feed = self._feed.site, self._feed
+        history = History(site, feed if feed.dataset is not None else None, self._start_us, HISTORY_DAYS)
+        settlement = Settlement(site, self.ledger, self._keys, feed)
+        settlement.register()
+        planner = Planner(
+            site.mechanism.name,
+            site.mechanism.budget,
+            self.worker,
+            lambda t_us, stage, day_ahead: cases.build(t_us, stage, day_ahead),
+            delay_us=site.time.plan_delay_s * 1_000_000,
+            accept=self._accept,
+            report=lambda what, where: service.report(what, where),
+        )
+        service = Service(
+            site,
+            self.gateway,
+            planner,
+            settlement,
+            self.store,
+            self.recorder,
+            history,
+            start_us=self._start_us,
+            lockstep=self._clock.lockstep,
+            wall_us=WallClock().now_us,
+        )
+        cases = CaseBuilder(
+            site,
+            history,
+            feed.tariff,
+            lambda: service.image,
+            service.turbines,
+            max_age_s=service.max_age_s,
+            keep=self._keep_forecast,
+        )
+        return service
+
+    def _accept(self, plan: Plan, issued_us: int) -> None:
+        self.plans.append(plan)
+        self.store.write_plan(plan, issued_us, issued_us)
+
+    def _keep_forecast(self, forecast: Forecast, issued_us: int) -> None:
+        for name, row in forecast.mean.items():
+            for source, values in (("similar-days", row), ("persistence", forecast.persistence[name])):
+                self.store.write_forecast(
+                    ForecastRows(
+                        name, issued_us, forecast.newest_input_us, forecast.start_us, forecast.slot_s, {-1.0: tuple(values.tolist())}, source
+                    )
+                )
