@@ -22,6 +22,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -67,6 +68,8 @@ class Broker:
         self.spec = BrokerSpec(host=_HOST, port=port)
         self._ready_s = ready_s
         self._guard: asyncio.subprocess.Process | None = None
+        self._listener: asyncio.Task[None] | None = None
+        self._said: deque[str] = deque(maxlen=20)
         found = None if kind == "embedded" else mosquitto_path()
         if kind == "mosquitto" and found is None:
             raise BrokerError("no mosquitto binary", mend="install mosquitto, or use the embedded broker")
@@ -94,6 +97,8 @@ class Broker:
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
+        self._said.clear()
+        self._listener = asyncio.create_task(self._listen(self._guard), name="broker log")
         try:
             await self._ready()
         except BrokerError:
@@ -108,10 +113,12 @@ class Broker:
         assert guard.stdin is not None
         guard.stdin.close()
         try:
-            await asyncio.wait_for(guard.communicate(), 5)
+            await asyncio.wait_for(guard.wait(), 5)
         except TimeoutError:
             guard.kill()
             await guard.wait()
+        if self._listener is not None:
+            await self._listener
 
     async def _ready(self) -> None:
         guard = self._guard
@@ -131,10 +138,18 @@ class Broker:
             f"{self.kind} does not answer after {self._ready_s:g} s", where=self._where, mend="see its log above"
         )
 
-    async def _died(self, guard: asyncio.subprocess.Process) -> BrokerError:
+    async def _listen(self, guard: asyncio.subprocess.Process) -> None:
+        """What the broker complains about goes to the log; unread, it would fill the pipe and stop the broker."""
         assert guard.stderr is not None
-        said = (await guard.stderr.read()).decode(errors="replace").strip().splitlines()
-        last = said[-1] if said else f"exit status {guard.returncode}"
+        async for line in guard.stderr:
+            text = line.decode(errors="replace").rstrip()
+            self._said.append(text)
+            log.warning("%s: %s", self.kind, text)
+
+    async def _died(self, guard: asyncio.subprocess.Process) -> BrokerError:
+        assert self._listener is not None
+        await self._listener
+        last = self._said[-1] if self._said else f"exit status {guard.returncode}"
         return BrokerError(f"{self.kind} ended at once: {last}", where=self._where, mend="try another port")
 
     @property
@@ -205,6 +220,8 @@ async def _serve_embedded(port: int) -> int:
     from amqtt.broker import Broker as Embedded
     from amqtt.contexts import BrokerConfig, ListenerConfig
 
+    # Its warnings are about clients that come and go, which is their right.
+    logging.getLogger("amqtt").setLevel(logging.ERROR)
     # Without its default plugins: they log every packet and publish $SYS counters.
     config = BrokerConfig(
         listeners={"default": ListenerConfig(bind=f"{_HOST}:{port}")},

@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+import time
 from collections.abc import Sequence
 
 import msgspec
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 
 _KEEPALIVE_S = 60
 _CONNECT_S = 5.0
+_PROBE_S = 2.0
 _TEND_S = 5.0
 _RETRY_S = (0.2, 0.5, 1.0, 2.0)
 """Wall time between attempts to come back; the last one repeats. The network's time, never a value of the run."""
@@ -202,20 +204,37 @@ class Publisher:
 
 async def publishers(devices: Sequence[DeviceSpec], site: str, broker: BrokerSpec) -> list[Publisher]:
     """One connected publisher per device: v5, or 3.1.1 if the broker refuses v5. Raises DeviceError: no broker."""
-    for protocol in (mqtt.MQTTv5, mqtt.MQTTv311) if devices else ():
-        made = [Publisher(device, site, broker, protocol) for device in devices]
-        if await made[0].open():
-            opened = await asyncio.gather(*(one.open() for one in made[1:]))
-            if all(opened):
-                return made
-        await asyncio.gather(*(one.close() for one in made))
     if not devices:
         return []
+    protocol = await asyncio.to_thread(_protocol_of, broker)
+    made = [Publisher(device, site, broker, protocol) for device in devices]
+    if all(await asyncio.gather(*(one.open() for one in made))):
+        return made
+    await asyncio.gather(*(one.close() for one in made))
     raise DeviceError(
         "no MQTT broker accepts the devices",
         where=f"broker {broker.host}:{broker.port}",
         mend="start it, correct host, port and password, or use the embedded one (broker: {embedded: true})",
     )
+
+
+def _protocol_of(broker: BrokerSpec) -> int:
+    """What the broker speaks. Asked without a last will: amqtt answers a plain v5 CONNECT with a refusal at once, but
+    waits for more bytes when v5 properties of a will follow."""
+    answers: list[object] = []
+    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
+    client.connect_timeout = _CONNECT_S
+    client.on_connect = lambda _client, _data, _flags, reason, _p: answers.append(reason)
+    if broker.username is not None:
+        client.username_pw_set(broker.username, broker.password)
+    with contextlib.suppress(OSError):
+        client.connect(broker.host, broker.port)
+        deadline = time.monotonic() + _PROBE_S
+        while not answers and time.monotonic() < deadline and client.loop(0.05) == mqtt.MQTT_ERR_SUCCESS:
+            pass
+        client.disconnect()
+    accepted = bool(answers) and not getattr(answers[0], "is_failure", True)
+    return int(mqtt.MQTTv5 if accepted else mqtt.MQTTv311)
 
 
 async def _within(event: asyncio.Event, seconds: float) -> bool:
