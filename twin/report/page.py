@@ -78,7 +78,7 @@ PLOTS = (
         power.grid,
         "wide",
     ),
-    Plot("setpoints", "Setpoints", "How the orders of each device ended.", market.setpoints),
+    Plot("setpoints", "Setpoints", "How the orders that reached each device's wire ended.", market.setpoints),
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from twin.report.data import DeviceRow, ReportData
 from twin.report.plans import PlanFacts, plan_facts
 from twin.report.span import Span, span_of
 from twin.report.telemetry import Curves, curves_of, sample_s
-from twin.store import EventRow, StoreReader
+from twin.store import CommandRow, EventRow, StoreReader
 
 FINAL_STATES = ("verified", "rejected", "expired", "diverged", "superseded")
 
@@ -33,7 +33,7 @@ class Sources:
     curves: Curves = field(default_factory=Curves)
     plans: PlanFacts = field(default_factory=PlanFacts)
     setpoints: dict[str, Counter[str]] = field(default_factory=dict)
-    """Device -> how often an order ended in each final state."""
+    """Device -> how often an order that was sent ended in each final state."""
     events: list[EventRow] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
 
@@ -72,9 +72,25 @@ def _from_store(found: Sources, reader: StoreReader) -> None:
     found.curves = curves_of(reader, devices, found.span)
     found.plans = plan_facts(reader, found.data, found.span)
     found.events = reader.events()
-    for command in reader.commands():
-        if command.state in FINAL_STATES:
-            found.setpoints.setdefault(command.device, Counter())[command.state] += 1
+    found.setpoints = endings(reader.commands(), found.span.slot_s)
+
+
+def endings(commands: Iterable[CommandRow], slot_s: int) -> dict[str, Counter[str]]:
+    """Device -> how its orders ended: distinct (device, control, value, slot) that reached the wire, each once."""
+    found: dict[str, Counter[str]] = {}
+    under_way: set[tuple[str, str, float | None]] = set()
+    ended: set[tuple[str, str, float | None, int]] = set()
+    for row in commands:
+        order = (row.device, row.control, row.value)
+        if row.state == "sent":
+            under_way.add(order)
+        elif row.state in FINAL_STATES and order in under_way:
+            under_way.discard(order)
+            distinct = (*order, row.ts_us // (slot_s * 1_000_000))
+            if distinct not in ended:
+                ended.add(distinct)
+                found.setdefault(row.device, Counter())[row.state] += 1
+    return found
 
 
 def _json(path: Path, missing: list[str]) -> Mapping[str, Any]:

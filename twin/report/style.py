@@ -123,12 +123,13 @@ for (const [id, figure] of Object.entries(figures)) {
   const place = document.getElementById(id);
   const layout = figure.layout;
   if (narrow) {
-    layout.margin = {...layout.margin, l: 46, r: 8};
+    layout.margin = {...layout.margin, l: 46, r: Math.max(8, layout.margin.r - 8)};
     layout.legend = {...layout.legend, font: {size: 10.5}};
     layout.font = {...layout.font, size: 11};
   }
   Plotly.newPlot(place, figure.data, layout, {
-    responsive: true, displaylogo: false, displayModeBar: touch ? false : 'hover', modeBarButtonsToRemove: ['select2d', 'lasso2d', 'autoScale2d']});
+    responsive: true, displaylogo: false, displayModeBar: touch ? false : 'hover', 
+    modeBarButtonsToRemove: ['select2d', 'lasso2d', 'autoScale2d']});
 }
 for (const choice of document.querySelectorAll('select[data-figure]')) {
   choice.addEventListener('change', () => {

@@ -19,6 +19,7 @@ from devices.readings import Quality, Reading
 from twin.errors import TwinError
 from twin.report import CaseCost, DeviceRow, PartyRow, ReportData, build_report
 from twin.report.data import read, write
+from twin.report.sources import endings
 from twin.report.span import Span
 from twin.report.telemetry import held, means
 from twin.store import CommandRow, EventRow, Store
@@ -136,7 +137,7 @@ def store_day(day: Day, path: Path, *, dead: range = range(0)) -> None:
             state = "superseded" if slot % 7 == home % 7 else "verified"
             row = CommandRow(now, f"bat-{home}", "p_set_w", 100.0, "sent")
             store.write_commands([row, CommandRow(now, f"bat-{home}", "p_set_w", 100.0, state)])
-    store.write_commands([CommandRow(T0, "turbine", "p_set_w", 8000.0, "rejected")])
+    store.write_commands([CommandRow(T0, "turbine", "p_set_w", 8000.0, state) for state in ("sent", "rejected")])
     store.write_event(EventRow(T0 + 38_000_000_000, "error", "does not answer", "bat-9"))
     store.write_event(EventRow(T0 + 41_000_000_000, "info", "answers again <after 50 min>", "bat-9"))
     store.close()
@@ -301,7 +302,7 @@ def test_a_silent_device_leaves_a_grey_band_and_a_sentence(shown: Elements) -> N
 def test_plan_and_measured_of_a_device_stand_side_by_side(whole: Path, shown: Elements) -> None:
     figure = shown.figures["tracking"]
     view = next(view for view in figure["views"] if view["label"] == "bat-1")
-    rows = {figure["data"][k]["name"]: figure["data"][k]["y"] for k in view["show"]}
+    rows = {figure["data"][k]["name"]: figure["data"][k]["y"][:-1] for k in view["show"]}
     day = Day(step_s=300)
     np.testing.assert_allclose(rows["measured"], np.array(day.slot_w("bat-1")) / 1000, atol=0.001)
     np.testing.assert_allclose(rows["plan in force"], 0.98 * np.array(day.slot_w("bat-1")) / 1000, atol=0.001)
@@ -383,6 +384,20 @@ def test_report_data_survives_the_file_and_refuses_a_newer_one(tmp_path: Path) -
     write(data, tmp_path)
     with pytest.raises(TwinError, match="has schema 2, this version reads 1; use a newer vpptwin"):
         read(tmp_path)
+
+
+def test_an_order_counts_once_and_only_if_it_was_sent() -> None:
+    def row(minute: int, value: float, state: str) -> CommandRow:
+        return CommandRow(T0 + minute * 60_000_000, "bat-1", "p_set_w", value, state)
+
+    rows = [
+        *(row(0, 10.0, state) for state in ("queued", "sent", "acked", "verified")),
+        *(row(1, 10.0, state) for state in ("queued", "sent", "acked", "verified")),  # the same order, written again
+        *(row(2, 20.0, state) for state in ("queued", "superseded")),  # never reached the wire
+        *(row(3, 30.0, state) for state in ("queued", "sent", "retry", "sent", "expired")),
+        *(row(16, 10.0, state) for state in ("queued", "sent", "acked", "doubtful", "diverged")),
+    ]
+    assert endings(rows, 900) == {"bat-1": {"verified": 1, "expired": 1, "diverged": 1}}
 
 
 def test_means_and_short_gaps() -> None:
