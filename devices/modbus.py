@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import struct
 from collections.abc import Awaitable, Sequence
 
 from pymodbus.client import AsyncModbusTcpClient
-from pymodbus.exceptions import ConnectionException, ModbusException
+from pymodbus.exceptions import ConnectionException, ModbusException, ModbusIOException
 from pymodbus.pdu import ExceptionResponse, ModbusPDU
+from pymodbus.pdu.register_message import ReadHoldingRegistersResponse, ReadInputRegistersResponse
 
 from devices.errors import DeviceError
 
@@ -95,6 +97,8 @@ class ModbusLink:
         if not await client.connect():
             client.close()
             raise Disconnected("cannot connect", where=self.where, mend="is the device on and its port right?")
+        client.register(_Holding)
+        client.register(_Input)
         self._client = client
         transport = client.ctx.transport
         sock = transport.get_extra_info("socket") if transport is not None else None
@@ -170,6 +174,23 @@ class ModbusLink:
 
     def _place(self, unit: int, what: object) -> str:
         return f"{self.where} unit {unit} register {what}"
+
+
+class _Holding(ReadHoldingRegistersResponse):  # type: ignore[misc]
+    """pymodbus unpacks a reply register by register and formats it for a log nobody reads: half of a poll's time."""
+
+    def decode(self, data: bytes) -> None:
+        size = data[0]
+        if size % 2 or size != len(data) - 1:
+            raise ModbusIOException(f"byte count {size} in {len(data)} bytes", function_code=self.function_code)
+        self.registers = list(struct.unpack(f">{size // 2}H", data[1:]))
+
+    def __str__(self) -> str:
+        return f"registers reply of unit {self.dev_id}"
+
+
+class _Input(_Holding):
+    function_code = ReadInputRegistersResponse.function_code
 
 
 def _exception(reply: ModbusPDU, place: str) -> ModbusFault:
