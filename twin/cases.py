@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from controller.case import Asset, Case, FloatArray, Tariff
 from controller.forecast import Forecast, SimilarDays
 from controller.forecast import History as Past
@@ -53,7 +55,8 @@ class CaseBuilder:
         forecast = self._forecast(min(t_us, self._history.end_us), t_us, slots + tail)
         prices = self._prices(t_us, slots + tail)
         site = self._site
-        loads = {party.id: forecast[f"load/{party.id}"] for party in site.parties if party.role != "grid"}
+        nothing = np.zeros(slots + tail)
+        loads = {party.id: forecast.get(f"load/{party.id}", nothing) for party in site.parties if party.role != "grid"}
         found, steered = self._assets(forecast, t_us, slots)
         return Case(
             site=site.id,
@@ -81,7 +84,9 @@ class CaseBuilder:
             self._keep(forecast, issue_us)
         return {name: row[ahead:] for name, row in forecast.mean.items()}
 
-    def _assets(self, forecast: dict[str, FloatArray], t_us: int, slots: int) -> tuple[tuple[Asset, ...], dict[str, FloatArray]]:
+    def _assets(
+        self, forecast: dict[str, FloatArray], t_us: int, slots: int
+    ) -> tuple[tuple[Asset, ...], dict[str, FloatArray]]:
         """(assets, net load of flexible loads and PV after the horizon per party)."""
         found: list[Asset] = []
         after: dict[str, FloatArray] = {}
@@ -94,7 +99,11 @@ class CaseBuilder:
             elif spec.kind == "turbine":
                 found.append(assets.turbine(site, spec, self._turbines.runs.get(spec.id), t_us))
             elif spec.kind in ("pv", "load"):
-                row, sign = (forecast[f"pv/{spec.id}"], -1.0) if spec.kind == "pv" else (forecast[f"flex/{spec.id}"], 1.0)
-                found.append(assets.pv(spec, row[:slots]) if spec.kind == "pv" else assets.flexible_load(site, spec, row[:slots]))
+                row, sign = (
+                    (forecast[f"pv/{spec.id}"], -1.0) if spec.kind == "pv" else (forecast[f"flex/{spec.id}"], 1.0)
+                )
+                found.append(
+                    assets.pv(spec, row[:slots]) if spec.kind == "pv" else assets.flexible_load(site, spec, row[:slots])
+                )
                 after[spec.party] = after.get(spec.party, 0.0) + sign * row[slots:]
         return tuple(found), after

@@ -70,7 +70,11 @@ async def conclude(feed: Feed, session: Session, start_us: int, *, stopped: bool
     with StoreReader(session.store.path) as reader:
         end_us = start_us + slots * site.time.slot_s * 1_000_000
         soc = _states_of_charge(feed, reader, start_us, end_us)
-        turbines = {spec.id: _turbine_use(feed, session, reader, spec.id, start_us, slots) for spec in site.devices if spec.kind == "turbine"}
+        turbines = {
+            spec.id: _turbine_use(feed, session, reader, spec.id, start_us, slots)
+            for spec in site.devices
+            if spec.kind == "turbine"
+        }
     flexible = outcome.realised_demand(site, feed.power_w, start_us, slots)
     actual = outcome.actual_cost(site, session.service.settlement.book, tariff, flexible, soc, turbines)
     day = Realised(
@@ -109,7 +113,9 @@ def _states_of_charge(feed: Feed, reader: StoreReader, start_us: int, end_us: in
     return found
 
 
-def _turbine_use(feed: Feed, session: Session, reader: StoreReader, device: str, start_us: int, slots: int) -> TurbineUse:
+def _turbine_use(
+    feed: Feed, session: Session, reader: StoreReader, device: str, start_us: int, slots: int
+) -> TurbineUse:
     """Energy, share of time on, starts and stops of a turbine."""
     site = feed.site
     slot_us = site.time.slot_s * 1_000_000
@@ -126,7 +132,9 @@ def _turbine_use(feed: Feed, session: Session, reader: StoreReader, device: str,
     return TurbineUse(turbine, energy, np.minimum(share, 1.0), int((changes > 0).sum()), int((changes < 0).sum()))
 
 
-def summary(feed: Feed, options: RunOptions, session: Session, ending: Ending, wall_s: float, service_mb: float) -> Summary:
+def summary(
+    feed: Feed, options: RunOptions, session: Session, ending: Ending, wall_s: float, service_mb: float
+) -> Summary:
     """All figures of the run; verifies the ledger as it lies on the disk."""
     stats, service = session.gateway.stats, session.service
     counts, checked = service.planner.counts, verify.verify(session.ledger.folder)
@@ -210,7 +218,9 @@ def write_report_data(feed: Feed, session: Session, ending: Ending, start_us: in
                 role=party.role,
                 energy_wh=[float(slot[meter].net_wh) for slot in metered],
                 payment_micro=[payments.get(party.id, 0) for payments in settlement.payments],
-                alone_micro=_alone(ending.tariff, [slot[meter].net_wh for slot in metered]) if party.role == "prosumer" else None,
+                alone_micro=_alone(ending.tariff, [slot[meter].net_wh for slot in metered])
+                if party.role == "prosumer"
+                else None,
             )
         )
     costs = []
@@ -219,9 +229,17 @@ def write_report_data(feed: Feed, session: Session, ending: Ending, start_us: in
         row: report.Row = [slot[grid].net_wh * 3600 / site.time.slot_s for slot in metered]
         costs.append(report.CaseCost(name="actual", total=ending.actual.total, parts=_parts(ending.actual), grid_w=row))
     for name, one in ending.references.items():
-        costs.append(report.CaseCost(name=name, total=one.cost.total, parts=_parts(one.cost), grid_w=_watts(one.grid_wh, site.time.slot_s)))
+        costs.append(
+            report.CaseCost(
+                name=name, total=one.cost.total, parts=_parts(one.cost), grid_w=_watts(one.grid_wh, site.time.slot_s)
+            )
+        )
     if ending.bound is not None and ending.bound_grid_wh is not None:
-        costs.append(report.CaseCost(name="perfect_foresight", total=ending.bound, grid_w=_watts(ending.bound_grid_wh, site.time.slot_s)))
+        costs.append(
+            report.CaseCost(
+                name="perfect_foresight", total=ending.bound, grid_w=_watts(ending.bound_grid_wh, site.time.slot_s)
+            )
+        )
     report.write(
         report.ReportData(
             site=site.id,
@@ -231,7 +249,10 @@ def write_report_data(feed: Feed, session: Session, ending: Ending, start_us: in
             start_us=[start_us + k * slot_us for k in range(ending.slots)],
             import_per_kwh=list(ending.tariff.import_per_kwh.tolist()),
             export_per_kwh=list(ending.tariff.export_per_kwh.tolist()),
-            devices=[report.DeviceRow(id=spec.id, kind=spec.kind, party=spec.party, is_grid=spec.is_grid) for spec in site.devices],
+            devices=[
+                report.DeviceRow(id=spec.id, kind=spec.kind, party=spec.party, is_grid=spec.is_grid)
+                for spec in site.devices
+            ],
             parties=parties,
             costs=costs,
             assumptions=list(site.assumptions),
@@ -248,7 +269,11 @@ def _alone(tariff: Tariff, net_wh: list[int]) -> list[int | None]:
 
 
 def _parts(cost: CostBreakdown) -> dict[str, float]:
-    return {name.rstrip("_"): value for name in ("import_", "export", "fuel", "wear", "comfort", "end_soc") if (value := getattr(cost, name))}
+    return {
+        name.rstrip("_"): value
+        for name in ("import_", "export", "fuel", "wear", "comfort", "end_soc")
+        if (value := getattr(cost, name))
+    }
 
 
 def _watts(energy_wh: FloatArray, slot_s: int) -> report.Row:
@@ -266,4 +291,3 @@ def _notes(feed: Feed) -> list[str]:
 def encode(value: Summary) -> bytes:
     """Indented JSON; msgspec writes no NaN."""
     return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
-

@@ -49,7 +49,7 @@ class History:
         """Take in one tick's image; a missing value makes the whole slot unknown."""
         self._count += 1
         for party in self._site.parties:
-            if party.role != "grid":
+            if f"load/{party.id}" in self.rows:
                 self._add(f"load/{party.id}", self._load_w(party.id, image, max_age_s))
         for spec in self._site.devices:
             if spec.kind in ("pv", "load"):
@@ -90,8 +90,8 @@ def _name(spec: DeviceSpec) -> str:
 def _series(site: Site) -> Iterator[tuple[str, str | None, float]]:
     """(row, series id of the data set or None, share of it) of everything that is forecast."""
     for party in site.parties:
-        if party.role != "grid":
-            model = site.meter_of(party.id).model
+        model = site.meter_of(party.id).model
+        if party.role == "prosumer" or (party.role == "operator" and "series" in model):
             yield f"load/{party.id}", model.get("series"), float(model.get("share", 1.0))
     for spec in site.devices:
         if spec.kind in ("pv", "load"):

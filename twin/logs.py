@@ -48,7 +48,12 @@ def _handled(handler: logging.Handler) -> Iterator[None]:
 
 class _JsonLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        row = {"time": self.formatTime(record), "level": record.levelname, "logger": record.name, "message": record.getMessage()}
+        row = {
+            "time": self.formatTime(record),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
         if record.exc_info:
             row["trace"] = self.formatException(record.exc_info)
         return orjson.dumps(row).decode()

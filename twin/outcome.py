@@ -69,7 +69,9 @@ def realised_demand(site: Site, source: SeriesSource, start_us: int, slots: int)
     found = []
     for spec in site.devices:
         if spec.kind == "load":
-            row = minutes(source, str(spec.model["series"]), start_us, slots * per_slot) * float(spec.model.get("share", 1.0))
+            row = minutes(source, str(spec.model["series"]), start_us, slots * per_slot) * float(
+                spec.model.get("share", 1.0)
+            )
             found.append(assets.flexible_load(site, spec, row.reshape(slots, per_slot).mean(axis=1)))
     return tuple(found)
 
@@ -100,7 +102,9 @@ def actual_cost(
             unit = assets.storage(site, spec)
             uses.append(StorageUse(unit, row(spec.id, "taken"), row(spec.id, "given"), *soc[spec.id]))
     lost = [Curtailment(load, _curtailed(load, row(load.id, "taken")[:slots], site.time.slot_s)) for load in flexible]
-    return run_cost(row(grid, "given") - row(grid, "taken"), tariff, site.time.slot_s, uses, list(running.values()), lost)
+    return run_cost(
+        row(grid, "given") - row(grid, "taken"), tariff, site.time.slot_s, uses, list(running.values()), lost
+    )
 
 
 def _curtailed(load: FlexibleLoad, taken_wh: FloatArray, slot_s: int) -> FloatArray:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from controller.case import Case
+from controller.errors import ControllerError
 from controller.plan import Budget, Plan, Stage
 from twin.clock import iso
 from twin.worker import SolveFailed
@@ -99,7 +100,7 @@ class Planner:
             case = self._build_case(t_us + self._delay_us, stage, self.day_ahead)
             plan = await self._solver.solve(self._mechanism, case, stage, self._budget, self._warm.get(stage))
             _check(plan, case)
-        except SolveFailed as error:
+        except (SolveFailed, ControllerError) as error:
             self._keep(stage, t_us, str(error))
             return
         self._warm[stage] = plan

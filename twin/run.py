@@ -57,7 +57,9 @@ def prepare(options: RunOptions, out: Path | None, *, force: bool) -> Prepared:
     if options.mechanism is not None:
         site = replace(site, mechanism=MechanismSpec(options.mechanism, site.mechanism.budget))
     if options.lockstep and site.mechanism.budget.wall_s is not None:
-        raise UsageError("a budget in seconds in lockstep", where="mechanism.budget.wall_s", mend="leave it out, or --clock wall")
+        raise UsageError(
+            "a budget in seconds in lockstep", where="mechanism.budget.wall_s", mend="leave it out, or --clock wall"
+        )
     dataset = None if site.data is None else DataSet.open(site.data)
     now_us = WallClock().now_us()
     begin_us = instant_us(parse_start(options.start), site.zone) if options.start else start_us(site, dataset, now_us)
@@ -69,14 +71,20 @@ def prepare(options: RunOptions, out: Path | None, *, force: bool) -> Prepared:
     feed = Feed(site, dataset, options.seed, shift_us)
     _check_span(feed, begin_us, options)
     ticks = math.ceil(options.hours * 3600 / site.time.tick_s)
-    return Prepared(options, feed, options.make_clock(begin_us), begin_us, ticks, folder.prepare(out, site.id, force=force))
+    return Prepared(
+        options, feed, options.make_clock(begin_us), begin_us, ticks, folder.prepare(out, site.id, force=force)
+    )
 
 
 def _check_span(feed: Feed, begin_us: int, options: RunOptions) -> None:
     """Refuse a start or an end outside the data, and a start off the slot's edge."""
     slot_us = feed.site.time.slot_s * 1_000_000
     if options.clock != "wall" and begin_us % slot_us:
-        raise UsageError("the start is not on a slot's edge", where="--start", mend=f"start at a multiple of {feed.site.time.slot_s} s")
+        raise UsageError(
+            "the start is not on a slot's edge",
+            where="--start",
+            mend=f"start at a multiple of {feed.site.time.slot_s} s",
+        )
     if feed.dataset is None:
         return
     first_us, last_us = feed.dataset.span_us
@@ -108,7 +116,12 @@ async def run(prepared: Prepared, progress: Progress) -> Summary:
                 ports=prepared.options.ports,
                 physics_s=site.time.physics_s if prepared.clock.lockstep else 0.25,
             )
-            async with plant, Session(prepared.feed, prepared.out, prepared.clock, keys, plant.links, spec, start_us=prepared.start_us) as session:
+            async with (
+                plant,
+                Session(
+                    prepared.feed, prepared.out, prepared.clock, keys, plant.links, spec, start_us=prepared.start_us
+                ) as session,
+            ):
                 ticks = await _loop(prepared, plant, session, stop, progress)
                 progress(ticks, ticks, "settling and comparing")
                 ending = await conclusion.conclude(prepared.feed, session, prepared.start_us, stopped=stop.asked)
@@ -153,7 +166,9 @@ def _summarise(prepared: Prepared, session: Session, ending: conclusion.Ending, 
     out = prepared.out
     (out / "summary.json").write_bytes(conclusion.encode(summary))
     conclusion.write_report_data(prepared.feed, session, ending, prepared.start_us, out)
-    made = manifest.made(prepared.options.plain(), prepared.feed.inputs, summary.ledger.root, [plan.id for plan in session.plans])
+    made = manifest.made(
+        prepared.options.plain(), prepared.feed.inputs, summary.ledger.root, [plan.id for plan in session.plans]
+    )
     manifest.write(made, out)
     return summary
 
@@ -165,8 +180,9 @@ def peak_mb() -> float:
 
 async def _report(out: Path) -> None:
     """Build report.html in a process of its own: plotly and the minute curves need memory that the service does not."""
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "twin.report", str(out), stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "twin.report", str(out), stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
+    )
     _, errors = await process.communicate()
     if process.returncode:
         log.error("no report: %s", errors.decode(errors="replace").strip())
-

@@ -88,13 +88,28 @@ class Service:
     def command(self, command: Command) -> None:
         """Journal one transition of a setpoint (handed to the gateway)."""
         row = CommandRow(
-            command.ts_us, command.device, command.control, command.value, command.state, command.reason, command.plan, command.readback
+            command.ts_us,
+            command.device,
+            command.control,
+            command.value,
+            command.state,
+            command.reason,
+            command.plan,
+            command.readback,
         )
         self.store.write_commands([row])
         self.recorder.write(
             [
                 CommandFrame(
-                    self._wall_us(), row.device, row.ts_us, row.control, row.value, row.state, row.reason, row.plan, row.readback
+                    self._wall_us(),
+                    row.device,
+                    row.ts_us,
+                    row.control,
+                    row.value,
+                    row.state,
+                    row.reason,
+                    row.plan,
+                    row.readback,
                 )
             ]
         )
@@ -123,9 +138,13 @@ class Service:
     def _keep(self, readings: list[Reading]) -> None:
         self.counts.received += len(readings)
         nonces = self.settlement.collect(readings)
-        self.store.write_readings([(reading, self._kinds[reading.device], nonce) for reading, nonce in zip(readings, nonces, strict=True)])
+        self.store.write_readings(
+            [(reading, self._kinds[reading.device], nonce) for reading, nonce in zip(readings, nonces, strict=True)]
+        )
         received_us = self._wall_us()
-        self.recorder.write([ReadingFrame.of(reading, self._kinds[reading.device], received_us) for reading in readings])
+        self.recorder.write(
+            [ReadingFrame.of(reading, self._kinds[reading.device], received_us) for reading in readings]
+        )
 
     async def _turn_slot(self, t_us: int) -> float:
         """At a slot's edge: plan what comes, announce its prices, settle what was; returns seconds spent planning."""
@@ -156,6 +175,12 @@ class Service:
         setpoints = self._dispatcher.setpoints(self.image, self.planner.plan_at(t_us), t_us)
         self.following.note(setpoints)
         for setpoint in setpoints:
-            self.gateway.order(setpoint.device, setpoint.value_w, until_us=setpoint.until_us, reason=setpoint.reason, plan=setpoint.plan)
+            self.gateway.order(
+                setpoint.device,
+                setpoint.value_w,
+                until_us=setpoint.until_us,
+                reason=setpoint.reason,
+                plan=setpoint.plan,
+            )
         if self._lockstep:
             await self.gateway.settle()

@@ -88,7 +88,9 @@ class Session:
             "slot_s": site.time.slot_s,
             "facts": facts,
         }
-        return Ledger.create(self._folder / "ledger", log=f"{site.id}/main", keys=self._keys, now_us=self._clock.now_us, genesis=genesis)
+        return Ledger.create(
+            self._folder / "ledger", log=f"{site.id}/main", keys=self._keys, now_us=self._clock.now_us, genesis=genesis
+        )
 
     def _new_gateway(self) -> Gateway:
         site = self._feed.site
@@ -152,6 +154,12 @@ class Session:
             for source, values in (("similar-days", row), ("persistence", forecast.persistence[name])):
                 self.store.write_forecast(
                     ForecastRows(
-                        name, issued_us, forecast.newest_input_us, forecast.start_us, forecast.slot_s, {-1.0: tuple(values.tolist())}, source
+                        name,
+                        issued_us,
+                        forecast.newest_input_us,
+                        forecast.start_us,
+                        forecast.slot_s,
+                        {-1.0: tuple(values.tolist())},
+                        source,
                     )
                 )

@@ -101,9 +101,13 @@ def read(run_dir: Path) -> Summary:
     try:
         summary = msgspec.json.decode(path.read_bytes(), type=Summary)
     except OSError as error:
-        raise TwinError(f"no summary: {error.strerror}", where=str(path), mend="name a folder made by `vpptwin run`") from error
+        raise TwinError(
+            f"no summary: {error.strerror}", where=str(path), mend="name a folder made by `vpptwin run`"
+        ) from error
     except msgspec.DecodeError as error:
         raise TwinError(f"damaged summary: {error}", where=str(path)) from error
     if summary.schema > SCHEMA:
-        raise TwinError(f"summary schema {summary.schema}, this version reads {SCHEMA}", where=str(path), mend="use a newer vpptwin")
+        raise TwinError(
+            f"summary schema {summary.schema}, this version reads {SCHEMA}", where=str(path), mend="use a newer vpptwin"
+        )
     return summary

@@ -19,7 +19,7 @@ def check(
 ) -> None:
     """Check a site file as a whole and report every error with file, line and field."""
     if probe:
-        refuse("check --probe")
+        refuse("check --probe", "B")
     found = load_site(site, data=data)
     kinds: dict[str, int] = {}
     for device in found.devices:

@@ -43,7 +43,15 @@ async def _serve(site: Site, seed: int, as_json: bool) -> None:
     with stop_signals() as stop:
         async with broker_of(site, fixed=True) as spec:
             plant = Plant(
-                site.links, site.devices, clock, feed.power_w, broker=spec, site_id=site.id, seed=seed, ports="fixed", physics_s=PHYSICS_S
+                site.links,
+                site.devices,
+                clock,
+                feed.power_w,
+                broker=spec,
+                site_id=site.id,
+                seed=seed,
+                ports="fixed",
+                physics_s=PHYSICS_S,
             )
             async with plant:
                 _show(plant.endpoints, as_json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
@@ -20,32 +21,28 @@ LATER = {
     "release": "B",
     "proxy": "B",
     "characterise": "B",
-    "check --probe": "B",
     "explain": "J",
     "init": "J",
 }
 
 
-def refuse(verb: str) -> None:
+LEDGER_LATER = dict.fromkeys(("export", "prove", "bill", "witness", "tiles", "anchor", "fsck"), "C")
+
+
+def refuse(verb: str, letter: str) -> None:
     """Raise the error that names the roadmap letter of `verb`."""
-    raise UsageError(
-        f"`vpptwin {verb}` is not there yet",
-        mend=f"letter {LATER[verb]} of docs/roadmap.md brings it",
-    )
+    raise UsageError(f"`vpptwin {verb}` is not there yet", mend=f"letter {letter} of docs/roadmap.md brings it")
 
 
-def add_later(app: typer.Typer) -> None:
+def add_later(app: typer.Typer, verbs: Mapping[str, str], prefix: str = "") -> None:
     """Register every later verb as a hidden command that takes anything and refuses."""
-    for verb in (v for v in LATER if " " not in v):
-        _add(app, verb)
+    for verb, letter in verbs.items():
+        _add(app, verb, prefix + verb, letter)
 
 
-def _add(app: typer.Typer, verb: str) -> None:
-    @app.command(
-        verb,
-        hidden=True,
-        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
-        add_help_option=False,
-    )
+def _add(app: typer.Typer, verb: str, name: str, letter: str) -> None:
+    settings = {"ignore_unknown_options": True, "allow_extra_args": True}
+
+    @app.command(verb, hidden=True, context_settings=settings, add_help_option=False)
     def later(words: Annotated[list[str] | None, typer.Argument()] = None) -> None:
-        refuse(verb)
+        refuse(name, letter)

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
+from ledger import show as showing
 from ledger import verify as verification
-from twin.cli.later import LATER, add_later
-from twin.cli.output import console, emit_json
+from twin.cli.later import LEDGER_LATER, add_later
+from twin.cli.output import console, emit_json, emit_line
 from twin.exits import FINDING
 
 app = typer.Typer(help="The settlement ledger of a run.", no_args_is_help=True)
@@ -26,8 +28,32 @@ def verify(run_dir: RunDir, as_json: Json = False) -> None:
         emit_json(asdict(report))
     else:
         for finding in report.findings:
-            console.print(f"[red]finding[/]: {str(finding)}", soft_wrap=True, markup=True)
+            console.print(f"[red]finding[/]: {escape(str(finding))}", soft_wrap=True)
         word = "[green]verified[/]" if report.ok else "[red]does not verify[/]"
         console.print(f"{word}: {report.log}, {report.entries} entries, root {report.root}", soft_wrap=True)
     if not report.ok:
         raise typer.Exit(FINDING)
+
+
+@app.command()
+def show(
+    run_dir: RunDir,
+    type: Annotated[str, typer.Option(help="Only entries of this type, e.g. settlement.")] = "",
+    party: Annotated[str, typer.Option(help="Only entries that name this party.")] = "",
+    id: Annotated[str, typer.Option(help="Only the entry of this id.")] = "",
+    limit: Annotated[int, typer.Option(help="At most so many entries.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """Show what the ledger holds: an overview, or the entries that match; it proves nothing (see verify)."""
+    if type or party or id:
+        for entry in showing.entries(run_dir, type=type, party=party, id=id, limit=limit):
+            emit_line(entry)
+        return
+    found = showing.overview(run_dir, last=limit)
+    if as_json:
+        emit_json(found)
+    else:
+        typer.echo(showing.text(found))
+
+
+add_later(app, LEDGER_LATER, "ledger ")

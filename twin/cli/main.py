@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from twin.cli import check, devices, ledger, run, serve
-from twin.cli.later import add_later
+from twin.cli.later import LATER, add_later
 from twin.cli.output import complain
 from twin.exits import KNOWN, status
 
@@ -27,7 +27,7 @@ app.command("devices")(devices.devices)
 app.command("serve")(serve.serve)
 app.command("check")(check.check)
 app.add_typer(ledger.app, name="ledger")
-add_later(app)
+add_later(app, LATER)
 
 
 def _version(wanted: bool) -> None:

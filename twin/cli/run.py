@@ -28,7 +28,9 @@ def run(
     clock: Annotated[str, typer.Option(help="lockstep, wall, or xN (N times as fast as the wall).")] = "lockstep",
     days: Annotated[float | None, typer.Option(help="Length of the run in days of 24 h (default 1).")] = None,
     hours: Annotated[float | None, typer.Option(help="Length of the run in hours.")] = None,
-    start: Annotated[str | None, typer.Option(help="First day or moment, e.g. 2016-09-05 (local time of the site).")] = None,
+    start: Annotated[
+        str | None, typer.Option(help="First day or moment, e.g. 2016-09-05 (local time of the site).")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     data: Annotated[Path | None, typer.Option(help="Folder of tidy data, instead of the site's own.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; default runs/<site>-<n>.")] = None,
@@ -89,7 +91,9 @@ def execute(options: RunOptions, out: Path | None, *, force: bool) -> tuple[Summ
 
 def overview(summary: Summary) -> Table:
     """The figures a person wants first."""
-    table = Table(title=f"{summary.site}: {summary.slots} slots, {summary.mechanism}", show_header=False, title_justify="left")
+    table = Table(
+        title=f"{summary.site}: {summary.slots} slots, {summary.mechanism}", show_header=False, title_justify="left"
+    )
     cost, money = summary.cost, summary.currency
     rows: list[tuple[str, Any]] = [
         ("site cost", _amount(cost.actual, money)),
@@ -98,12 +102,24 @@ def overview(summary: Summary) -> Table:
         ("  rule tou_night", _amount(cost.tou_night, money)),
         ("  perfect foresight (bound)", _amount(cost.perfect_foresight, money)),
         ("captured saving", "-" if summary.captured is None else f"{summary.captured:.1%}"),
-        ("readings", f"{summary.telemetry.received} received, {summary.telemetry.lost} lost, {summary.telemetry.missing} missing"),
-        ("setpoints", f"{summary.setpoints.sent} sent, {summary.setpoints.verified} verified, {summary.setpoints.diverged} diverged"),
-        ("plans", f"{summary.plans.intraday} windows, {summary.plans.kept} kept, worst gap {_percent(summary.plans.max_gap)}"),
+        (
+            "readings",
+            f"{summary.telemetry.received} received, {summary.telemetry.lost} lost, {summary.telemetry.missing} missing",
+        ),
+        (
+            "setpoints",
+            f"{summary.setpoints.sent} sent, {summary.setpoints.verified} verified, {summary.setpoints.diverged} diverged",
+        ),
+        (
+            "plans",
+            f"{summary.plans.intraday} windows, {summary.plans.kept} kept, worst gap {_percent(summary.plans.max_gap)}",
+        ),
         ("ledger", f"{summary.ledger.entries} entries, {'verified' if summary.ledger.verified else 'DOES NOT VERIFY'}"),
         ("root", summary.ledger.root),
-        ("wall time", f"{summary.wall_s:.1f} s, service {summary.load.service_mb:.0f} MB, solver {summary.load.worker_mb:.0f} MB"),
+        (
+            "wall time",
+            f"{summary.wall_s:.1f} s, service {summary.load.service_mb:.0f} MB, solver {summary.load.worker_mb:.0f} MB",
+        ),
     ]
     for name, value in rows:
         table.add_row(name, str(value))
@@ -132,7 +148,13 @@ def _ports(text: str) -> Literal["auto", "fixed"]:
 
 @contextmanager
 def _bar(ticks: int) -> Iterator[runs.Progress]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("running", total=ticks)
 

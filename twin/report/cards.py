@@ -64,7 +64,7 @@ def _saving(found: Sources, cost: Mapping[str, float]) -> Card:
     if not {"actual", "no_control"} <= cost.keys():
         return Card("Saving against no control", "–", "", "not computed", "plain")
     saved = cost["no_control"] - cost["actual"]
-    more = f"{money(saved)} {found.currency} less than {money(cost['no_control'])} {found.currency}"
+    more = f"{money(abs(saved))} {_less(saved)} than {money(cost['no_control'])} {found.currency}"
     tone = "good" if saved > 0 else "bad"
     if abs(cost["no_control"]) < 0.01:
         return Card("Saving against no control", money(saved), found.currency, more, tone)
@@ -74,9 +74,14 @@ def _saving(found: Sources, cost: Mapping[str, float]) -> Card:
 def _captured(found: Sources) -> Card:
     share = found.summary.get("captured")
     if not isinstance(share, int | float):
-        return Card("Captured share", "–", "", "not computed", "plain")
+        why = "perfect foresight saves nothing here" if "captured" in found.summary else "not computed"
+        return Card("Captured share", "–", "", why, "plain")
     more = "of what perfect foresight would save"
     return Card("Captured share", f"{100 * share:.1f}", "%", more, "good" if share >= 0.9 else "warn")
+
+
+def _less(saved: float) -> str:
+    return "less" if saved >= 0 else "more"
 
 
 def _rules(found: Sources, cost: Mapping[str, float]) -> Card:
@@ -86,8 +91,7 @@ def _rules(found: Sources, cost: Mapping[str, float]) -> Card:
     best = min(rules, key=lambda name: rules[name])
     saved = rules[best] - cost["actual"]
     share = f"{100 * saved / abs(rules[best]):+.1f}" if abs(rules[best]) >= 0.01 else money(saved)
-    words = "less" if saved >= 0 else "more"
-    more = f"{money(abs(saved))} {words} than {money(rules[best])} {found.currency} of rule {best}"
+    more = f"{money(abs(saved))} {_less(saved)} than {money(rules[best])} {found.currency} of rule {best}"
     return Card("Saving against the best rule", share, "%", more, "good" if saved > 0 else "warn")
 
 

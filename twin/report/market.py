@@ -96,7 +96,8 @@ def costs(found: Sources) -> Figure | None:
 
 def payments(found: Sources) -> Figure | None:
     """Settled money of each party, beside what the same energy is worth at the tariff."""
-    parties = [party for party in found.data.parties if party.payment_micro]
+    roles = ("prosumer", "operator", "grid")
+    parties = [party for role in roles for party in found.data.parties if party.role == role and party.payment_micro]
     if not parties:
         return None
     unit, names = found.currency, [party.id for party in parties]
@@ -183,7 +184,6 @@ def solves(found: Sources) -> Figure | None:
         "automargin": True,
         "zeroline": False,
         "tickmode": "auto",
-        "tickformat": ".2~f",
     }
     gap = {"rangemode": "tozero"}
     return Figure(data, in_time(span, "certified gap, %", yaxis=gap, yaxis2=second)) if data else None
@@ -202,6 +202,6 @@ def setpoints(found: Sources) -> Figure | None:
             bar = {"type": "bar", "orientation": "h", "name": state, "y": devices, "x": counts}
             data.append(bar | {"marker": {"color": colour}, "hovertemplate": "%{x:,}"})
     x = {"title": {"text": "orders", "standoff": 8}}
-    frame = layout("", barmode="stack", bargap=0.28, hovermode="y unified", xaxis=x)
+    frame = layout("", barmode="stack", showlegend=True, bargap=0.28, hovermode="y unified", xaxis=x)
     frame["yaxis"] |= {"title": {"text": ""}, "showgrid": False, "ticklabelstandoff": 6, "dtick": 1}
     return Figure(data, frame, height_px=110 + 24 * len(devices))

@@ -46,7 +46,7 @@ def _layer(found: Sources, group: str, name: str, colour: str, row: FloatArray, 
         return []
     y = [value or None for value in numbers(row, 3)]
     hover = f"{name}: %{{y:,.2f}} kW<extra></extra>"
-    more = {"stackgroup": stack, "legendgroup": group, "fillcolor": colour, "line": {"width": 0}}
+    more = {"stackgroup": stack, "legendgroup": group, "fillcolor": colour, "line": {"width": 0, "shape": "hv"}}
     return [line(group, y, colour, over_steps(found.span), hovertemplate=hover, **more)]
 
 
