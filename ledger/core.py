@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
@@ -11,21 +10,18 @@ from threading import Lock
 from types import MappingProxyType, TracebackType
 from typing import Any, Literal, NamedTuple
 
-from ledger import canon, note, places, rules, tlog
+from ledger import canon, note, places, rules, start, tlog
 from ledger.chain import Chain, Draft, Row
 from ledger.errors import (
     ClockBehind,
     IdConflict,
     LedgerBroken,
     LedgerError,
-    LedgerForked,
-    LedgerTruncated,
     LedgerUnreadable,
-    NoteError,
     ProofError,
 )
 from ledger.keys import KeyRing
-from ledger.store import SCHEMA_VERSION, Store
+from ledger.store import Store
 
 CLOCK_LIMIT_US = 5_000_000
 """A clock further behind the last entry than this blocks checkpoints."""
@@ -133,10 +129,10 @@ class Ledger:
         store: Store | None = None
         try:
             store = Store(path, readonly=readonly)
-            chain = _replayed(store, folder, name)
+            chain = start.replayed(store, folder, name)
             if not readonly:
                 keys = keys or KeyRing.load(places.keys(folder))
-                _own(chain, keys, path)
+                start.own(chain, keys, path)
         except (LedgerError, sqlite3.Error) as error:
             if store is not None:
                 store.close()
@@ -233,7 +229,7 @@ class Ledger:
 
     def replay(self) -> Head:
         """Re-execute all entries from nothing; returns the head found. Raises LedgerBroken where one does not hold."""
-        chain = _replayed(self._store, self.folder, self.name)
+        chain = start.replayed(self._store, self.folder, self.name)
         return Head(chain.size, chain.tree.root().hex())
 
     def wallets(self) -> dict[str, tuple[int, int]]:
@@ -315,7 +311,7 @@ class Ledger:
         if self._keys is None:
             return None
         signer = self._keys.signer(actor, self._chain.state.get(("generation", actor), 0))
-        return signature(signer, message)
+        return signer.sign_field(message)
 
     def _log_signer(self) -> note.Signer:
         if self._keys is None:
@@ -334,11 +330,6 @@ class Ledger:
             self._lock_handle = None
 
 
-def signature(signer: note.Signer, message: bytes) -> dict[str, str]:
-    """The `sig` field of an entry: key id and signature."""
-    return {"kid": signer.verifier.key_id.hex(), "s": base64.b64encode(signer.private.sign(message)).decode()}
-
-
 def _same(data: bytes, item: Draft) -> None:
     """Raises IdConflict unless the stored entry has the draft's type, body and by."""
     old = canon.loads(data)
@@ -347,57 +338,4 @@ def _same(data: bytes, item: Draft) -> None:
             f"id {item.id!r} is entry {old['seq']} with another content",
             where="append",
             mend="ids name one content for ever",
-        )
-
-
-def _replayed(store: Store, folder: Path, name: str) -> Chain:
-    """The chain of all stored entries, held against the last head it signed and the pinned one."""
-    if store.version() > SCHEMA_VERSION:
-        raise LedgerUnreadable(
-            f"schema {store.version()}, this program knows {SCHEMA_VERSION}", mend="use a newer vpptwin"
-        )
-    heads = _signed_heads(store, folder, name)
-    chain = Chain(store.meta().get("log", ""))
-    roots: dict[int, bytes] = {}
-    wanted = {head.size for head in heads}
-    for seq, _, _, _, leaf, data in store.rows():
-        try:
-            row = chain.accept(data)
-        except LedgerError as error:
-            raise LedgerBroken(f"entry {seq} does not hold: {error}", where=name, mend="run `ledger verify`") from error
-        if row.leaf != leaf or row.seq != seq:
-            raise LedgerBroken(f"entry {seq} was changed", where=name, mend="run `ledger verify`")
-        if chain.size in wanted:
-            roots[chain.size] = chain.tree.root()
-    if not chain.size:
-        raise LedgerUnreadable("a log was begun here but has no genesis", where=name, mend="create it again")
-    for head in heads:
-        if head.size > chain.size:
-            raise LedgerTruncated(
-                f"{chain.size} entries, but a head of {head.size} was signed", where=name, mend="restore the newer log"
-            )
-        if roots.get(head.size) != head.root:
-            raise LedgerForked(
-                f"another root at {head.size} than the one signed", where=name, mend="run `ledger verify`"
-            )
-    return chain
-
-
-def _signed_heads(store: Store, folder: Path, name: str) -> list[note.Checkpoint]:
-    texts = [last[1]] if (last := store.last_checkpoint()) else []
-    pin = places.pin(folder, name)
-    if pin.exists():
-        texts.append(pin.read_text())
-    try:
-        return [note.Checkpoint.parse(note.Note.parse(text).text) for text in texts]
-    except NoteError as error:
-        raise LedgerBroken(f"a kept head is damaged: {error}", where=name, mend="run `ledger verify`") from error
-
-
-def _own(chain: Chain, keys: KeyRing, path: Path) -> None:
-    """Raises LedgerError unless the ring holds the log's present key."""
-    vkey = chain.state[("log_keys",)][-1][1]
-    if keys.signer(chain.log, chain.state.get(("generation", chain.log), 0)).verifier.vkey != vkey:
-        raise LedgerError(
-            "these are not the log's keys", where=str(path), mend="open with the keys it was created with"
         )

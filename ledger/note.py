@@ -96,6 +96,10 @@ class Signer:
         """The signature line for a note's text."""
         return _line(self.name, self.verifier.key_id + self.private.sign(text.encode()))
 
+    def sign_field(self, message: bytes) -> dict[str, str]:
+        """The `sig` field of an entry: key id and signature."""
+        return {"kid": self.verifier.key_id.hex(), "s": base64.b64encode(self.private.sign(message)).decode()}
+
     def cosignature(self, text: str, time_s: int) -> str:
         """The cosignature/v1 line for a checkpoint's text, saying it was seen at time_s (Unix seconds)."""
         signature = struct.pack(">Q", time_s) + self.private.sign(_cosigned(text, time_s))

@@ -1,0 +1,71 @@
+"""Starting from what is on disk: every entry re-executed, and the head held against those signed before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ledger import note, places
+from ledger.chain import Chain
+from ledger.errors import (
+    LedgerBroken,
+    LedgerError,
+    LedgerForked,
+    LedgerTruncated,
+    LedgerUnreadable,
+    NoteError,
+)
+from ledger.keys import KeyRing
+from ledger.store import SCHEMA_VERSION, Store
+
+
+def replayed(store: Store, folder: Path, name: str) -> Chain:
+    """The chain of all stored entries, held against the last head it signed and the pinned one."""
+    if store.version() > SCHEMA_VERSION:
+        raise LedgerUnreadable(
+            f"schema {store.version()}, this program knows {SCHEMA_VERSION}", mend="use a newer vpptwin"
+        )
+    heads = _signed_heads(store, folder, name)
+    chain = Chain(store.meta().get("log", ""))
+    roots: dict[int, bytes] = {}
+    wanted = {head.size for head in heads}
+    for seq, _, _, _, leaf, data in store.rows():
+        try:
+            row = chain.accept(data)
+        except LedgerError as error:
+            raise LedgerBroken(f"entry {seq} does not hold: {error}", where=name, mend="run `ledger verify`") from error
+        if row.leaf != leaf or row.seq != seq:
+            raise LedgerBroken(f"entry {seq} was changed", where=name, mend="run `ledger verify`")
+        if chain.size in wanted:
+            roots[chain.size] = chain.tree.root()
+    if not chain.size:
+        raise LedgerUnreadable("a log was begun here but has no genesis", where=name, mend="create it again")
+    for head in heads:
+        if head.size > chain.size:
+            raise LedgerTruncated(
+                f"{chain.size} entries, but a head of {head.size} was signed", where=name, mend="restore the newer log"
+            )
+        if roots.get(head.size) != head.root:
+            raise LedgerForked(
+                f"another root at {head.size} than the one signed", where=name, mend="run `ledger verify`"
+            )
+    return chain
+
+
+def _signed_heads(store: Store, folder: Path, name: str) -> list[note.Checkpoint]:
+    texts = [last[1]] if (last := store.last_checkpoint()) else []
+    pin = places.pin(folder, name)
+    if pin.exists():
+        texts.append(pin.read_text())
+    try:
+        return [note.Checkpoint.parse(note.Note.parse(text).text) for text in texts]
+    except NoteError as error:
+        raise LedgerBroken(f"a kept head is damaged: {error}", where=name, mend="run `ledger verify`") from error
+
+
+def own(chain: Chain, keys: KeyRing, path: Path) -> None:
+    """Raises LedgerError unless the ring holds the log's present key."""
+    vkey = chain.state[("log_keys",)][-1][1]
+    if keys.signer(chain.log, chain.state.get(("generation", chain.log), 0)).verifier.vkey != vkey:
+        raise LedgerError(
+            "these are not the log's keys", where=str(path), mend="open with the keys it was created with"
+        )
