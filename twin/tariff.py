@@ -16,6 +16,8 @@ from twin.site.schema import Price, Site, TariffBlock
 
 _REPLACEMENT_DAYS = (7, 14, 21, 28, 1, 2, 3)
 """Whose price stands in for a missing one: the same local time that many days before, the first that is known."""
+_DECIMALS = 6
+"""Prices are whole micro-currency per kWh before anything is made from them."""
 
 
 class TariffError(TwinError):
@@ -48,16 +50,16 @@ def _priced(
 ) -> tuple[FloatArray, QualityArray]:
     quality = np.full(n, Quality.GOOD, dtype=np.int8)
     if isinstance(price, float):
-        return np.full(n, price), quality
+        return np.round(np.full(n, price), _DECIMALS), quality
     if isinstance(price, tuple):
-        return _blocks(price, ZoneInfo(site.zone), start_us, slot_s, n), quality
+        return np.round(_blocks(price, ZoneInfo(site.zone), start_us, slot_s, n), _DECIMALS), quality
     if dataset is None:
         raise TariffError(f"price series {price!r} without data", where=site.path.name, mend="name a data folder")
     values = dataset.slot_means(price, start_us, slot_s, n)
     for k in np.flatnonzero(np.isnan(values)).tolist():
         values[k] = _stand_in(site, price, dataset, start_us + k * slot_s * 1_000_000, slot_s)
         quality[k] = Quality.SUBSTITUTED
-    return values, quality
+    return np.round(values, _DECIMALS), quality
 
 
 def _stand_in(site: Site, price: str, dataset: DataSet, slot_us: int, slot_s: int) -> float:
