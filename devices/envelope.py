@@ -41,6 +41,11 @@ class State:
     """Seconds since `last_w` was written."""
 
 
+def sound(wanted_w: float) -> bool:
+    """True for what can be meant as a power: a number below 1e300 in magnitude (Python's integers have no end)."""
+    return -1e300 < wanted_w < 1e300
+
+
 def enveloped(wanted_w: float, limits: Limits, state: State, mode: Mode) -> int | None:
     """The whole watts that may be written, nearest to `wanted_w`; None = write nothing.
 
@@ -50,7 +55,7 @@ def enveloped(wanted_w: float, limits: Limits, state: State, mode: Mode) -> int 
     """
     if mode == "monitor":
         return None
-    if not math.isfinite(wanted_w):
+    if not sound(wanted_w):
         if limits.control == "p_max_w":
             return None
         wanted_w = 0.0

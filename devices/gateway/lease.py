@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from devices.clock import Clock
 from devices.drivers import Driver, ReadBack
 from devices.drivers.driver import DriverError
-from devices.envelope import Limits, Mode, State, enveloped
+from devices.envelope import Limits, Mode, State, enveloped, sound
 from devices.gateway.setpoints import Action, Command, Event, Order, step
 from devices.gateway.setpoints import State as OrderState
 from devices.gateway.stats import Stats
@@ -156,7 +156,7 @@ class LeaseHolder:
         if order is not None and order.open:
             self._fire(order, Event.REPLACE)
         reason = wish.reason
-        if not math.isfinite(wish.value_w) or target != round(wish.value_w):
+        if not sound(wish.value_w) or target != round(wish.value_w):
             reason = f"{reason}; {wish.value_w} W limited to {target} W by the safety envelope"
         new = Order(target, wish.slot_us, now_us, reason, wish.plan)
         new.counts = new.key not in self._ended
