@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from twin.errors import TwinError
+from twin.exits import UsageError
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -24,7 +24,7 @@ class Problem:
         return f"{head}: {self.what}; {self.mend}" if self.mend else f"{head}: {self.what}"
 
 
-class DocumentError(TwinError):
+class DocumentError(UsageError):
     """All problems of one file; str() lists them, one line each, in the order of the file."""
 
     def __init__(self, file: str, problems: Iterable[Problem]) -> None:
