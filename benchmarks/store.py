@@ -16,7 +16,7 @@ from pathlib import Path
 from devices.readings import Quality, Reading
 from twin.recording import ReadingFrame, Recording, RecordingWriter
 from twin.store import Store, StoreReader
-from twin.store.writer import ReadingItem
+from twin.store.table import ReadingItem
 
 START_US = 1_473_058_800_000_000
 

@@ -163,20 +163,7 @@ def solves(found: Sources) -> Figure | None:
                 "hovertemplate": "%{y:.3f} %",
             }
             data.append(trace)
-    timed = [window for window in windows if window.solve_s is not None and window.stage == "intraday"]
-    if timed:
-        data.append(
-            {
-                "type": "scatter",
-                "mode": "lines",
-                "name": "solve time, intraday",
-                "yaxis": "y2",
-                "x": [span.local(window.start_us) for window in timed],
-                "y": numbers([window.solve_s or 0.0 for window in timed], 3),
-                "line": {"color": style.WARN, "width": 1.4},
-                "hovertemplate": "%{y:.2f} s",
-            }
-        )
+    data += _solve_times(found)
     second: dict[str, Any] = {"title": {"text": "solve time, s", "standoff": 8}, "overlaying": "y", "side": "right"}
     second |= {
         "showgrid": False,
@@ -187,6 +174,25 @@ def solves(found: Sources) -> Figure | None:
     }
     gap = {"rangemode": "tozero"}
     return Figure(data, in_time(span, "certified gap, %", yaxis=gap, yaxis2=second)) if data else None
+
+
+def _solve_times(found: Sources) -> list[Trace]:
+    """The curve on the right axis; none if no solve was timed."""
+    timed = [window for window in found.plans.windows if window.solve_s is not None and window.stage == "intraday"]
+    if not timed:
+        return []
+    return [
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "name": "solve time, intraday",
+            "yaxis": "y2",
+            "x": [found.span.local(window.start_us) for window in timed],
+            "y": numbers([window.solve_s or 0.0 for window in timed], 3),
+            "line": {"color": style.WARN, "width": 1.4},
+            "hovertemplate": "%{y:.2f} s",
+        }
+    ]
 
 
 def setpoints(found: Sources) -> Figure | None:

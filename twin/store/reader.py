@@ -149,7 +149,7 @@ class StoreReader:
 
     def forecasts(self) -> list[tuple[str, int, int, str]]:
         """(series, issued_us, newest_input_us, source) of every forecast, in order of issue."""
-        query = "SELECT DISTINCT series, issued_us, newest_input_us, source FROM forecast ORDER BY issued_us, series"
+        query = "SELECT series, issued_us, newest_input_us, source FROM forecast_issue ORDER BY issued_us, series"
         return list(self._db.execute(query))
 
     def events(self) -> list[EventRow]:

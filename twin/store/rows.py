@@ -57,12 +57,12 @@ class ForecastRows(msgspec.Struct, frozen=True):
     source: str
     """Which forecaster: `persistence`, `similar-days`, ..."""
 
-    def rows(self) -> Iterator[tuple[str, int, int, float, float, str, int]]:
-        """(series, issued_us, valid_from_us, quantile, value, source, newest_input_us), one per slot and quantile."""
+    def rows(self) -> Iterator[tuple[str, int, float, int, float]]:
+        """(series, issued_us, quantile, valid_from_us, value), one per slot and quantile."""
         for quantile in sorted(self.quantiles):
             for slot, value in enumerate(self.quantiles[quantile]):
-                valid = self.start_us + slot * self.slot_s * 1_000_000
-                yield (self.series, self.issued_us, valid, quantile, value, self.source, self.newest_input_us)
+                valid_from_us = self.start_us + slot * self.slot_s * 1_000_000
+                yield (self.series, self.issued_us, quantile, valid_from_us, value)
 
 
 class EventRow(msgspec.Struct, frozen=True, gc=False):

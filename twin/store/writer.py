@@ -11,18 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from controller.plan import Plan
 from devices.points import CATALOGUE, KIND_POINTS
 from devices.readings import Reading
 from twin.store import schema
 from twin.store.batching import BatchThread, OnFull
+from twin.store.beside import STATEMENTS
 from twin.store.errors import StoreError
 from twin.store.rows import CommandRow, EventRow, ForecastRows, PlanRow
+from twin.store.table import ReadingItem, ReadingTable
 
-ReadingItem = tuple[Reading, str, bytes]
-"""(reading, device kind, 16-byte nonce of its ledger leaf)."""
 Item = ReadingItem | CommandRow | PlanRow | ForecastRows | EventRow
 NONCE_BYTES = 16
 _RETRIES = 20
@@ -61,7 +59,7 @@ class Store:
         self._durability = durability
         self._db: sqlite3.Connection | None = None
         self._known: dict[str, frozenset[str]] = {}
-        self._tables: dict[str, _ReadingTable] = {}
+        self._tables: dict[str, ReadingTable] = {}
         self._readings_stored = self._readings_dropped = 0
         self._pause = threading.Event()
         self._thread: BatchThread[Item] = BatchThread(
@@ -156,7 +154,7 @@ class Store:
         previous = self._tables.get(kind)
         columns = schema.columns_of(db, kind)
         points = tuple(name for name in columns if name in CATALOGUE)
-        self._tables[kind] = _ReadingTable(kind, points, previous.open_minute if previous else {})
+        self._tables[kind] = ReadingTable(kind, points, previous.open_minute if previous else {})
         self._known[kind] = frozenset(points)
 
     def _commit(self, batch: Sequence[Item]) -> None:
@@ -193,76 +191,9 @@ class Store:
                 self._table(db, kind)
             self._tables[kind].write(db, items)
         for row_type, rows in others.items():
-            statement, encode = _BESIDE[row_type]
-            db.executemany(statement, [values for row in rows for values in encode(row)])
+            for statement, encode in STATEMENTS[row_type]:
+                db.executemany(statement, [values for row in rows for values in encode(row)])
         db.execute("COMMIT")
-
-
-class _ReadingTable:
-    """Statements and open minutes of one kind.
-
-    Invariant after every commit: each minute before a device's newest one has its right roll-up row; the newest is
-    rolled when it ends, on late readings, and by roll_open().
-    """
-
-    def __init__(self, kind: str, points: tuple[str, ...], open_minute: dict[str, int]) -> None:
-        self.kind, self.points, self.open_minute = kind, points, open_minute
-        names = (*schema.HEAD, *points)
-        marks = ", ".join("?" * len(names))
-        sets = ", ".join(f"{name} = excluded.{name}" for name in names[2:])
-        self._insert = (
-            f"INSERT INTO {kind} ({', '.join(names)}) VALUES ({marks}) "
-            f"ON CONFLICT (device, ts_us) DO UPDATE SET {sets} WHERE excluded.seq >= seq"
-        )
-        self._last = (
-            f"INSERT INTO last (kind, {', '.join(names)}) VALUES ('{kind}', {marks}) ON CONFLICT (device) DO UPDATE "
-            f"SET ts_us = excluded.ts_us, {sets} "
-            "WHERE excluded.ts_us > ts_us OR (excluded.ts_us = ts_us AND excluded.seq >= seq)"
-        )
-        self._roll = f"INSERT OR REPLACE INTO {kind}_1m {schema.rollup_select(kind)}"
-
-    def resume(self, device: str, ts_us: int) -> None:
-        """Remember the newest minute of a device found in an existing file."""
-        self.open_minute[device] = ts_us - ts_us % schema.MINUTE_US
-
-    def write(self, db: sqlite3.Connection, items: Sequence[ReadingItem]) -> None:
-        """Upsert raw rows, the newest of each device, and the minutes that ended or changed."""
-        points = self.points
-        rows: list[tuple[Any, ...]] = []
-        newest: dict[str, tuple[Any, ...]] = {}
-        for reading, _, nonce in items:
-            head = (reading.device, reading.ts_us, reading.seq, int(reading.quality), nonce)
-            row = (*head, *map(reading.values.get, points))
-            rows.append(row)
-            best = newest.get(reading.device)
-            if best is None or row[1:3] >= best[1:3]:
-                newest[reading.device] = row
-        db.executemany(self._insert, rows)
-        db.executemany(self._last, newest.values())
-        db.executemany(self._roll, self._ended(items))
-
-    def committed(self, items: Sequence[ReadingItem]) -> None:
-        """Advance the open minutes once the transaction holds."""
-        for reading, _, _ in items:
-            minute = reading.ts_us - reading.ts_us % schema.MINUTE_US
-            if minute > self.open_minute.get(reading.device, minute - 1):
-                self.open_minute[reading.device] = minute
-
-    def roll_open(self, db: sqlite3.Connection) -> None:
-        """Roll up every device's newest minute."""
-        db.executemany(self._roll, sorted(self.open_minute.items()))
-
-    def _ended(self, items: Sequence[ReadingItem]) -> list[tuple[str, int]]:
-        """Minutes touched by `items` or open before them that are older than their device's newest."""
-        newest = dict(self.open_minute)
-        touched: set[tuple[str, int]] = set()
-        for reading, _, _ in items:
-            device, minute = reading.device, reading.ts_us - reading.ts_us % schema.MINUTE_US
-            touched.add((device, minute))
-            if minute > newest.get(device, minute - 1):
-                newest[device] = minute
-        touched.update((device, minute) for device, minute in self.open_minute.items() if newest[device] != minute)
-        return sorted(pair for pair in touched if pair[1] < newest[pair[0]])
 
 
 def _check_past(what: str, issued_us: int, newest_input_us: int) -> None:
@@ -283,27 +214,3 @@ def _sorted_by_type(batch: Sequence[Item]) -> tuple[dict[str, list[ReadingItem]]
         else:
             others[type(item)].append(item)
     return readings, others
-
-
-def _plan_values(row: PlanRow) -> list[tuple[object, ...]]:
-    text = msgspec.json.encode(row.plan, order="deterministic").decode()
-    return [(row.plan.id, row.stage, row.issued_us, row.plan.start_us, row.newest_input_us, text)]
-
-
-_BESIDE: dict[type, tuple[str, Any]] = {
-    CommandRow: (
-        "INSERT INTO command (ts_us, device, control, value, state, reason, plan, readback) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        lambda row: [msgspec.structs.astuple(row)],
-    ),
-    PlanRow: (
-        "INSERT OR REPLACE INTO plan (id, stage, issued_us, start_us, newest_input_us, json) VALUES (?, ?, ?, ?, ?, ?)",
-        _plan_values,
-    ),
-    ForecastRows: ("INSERT OR REPLACE INTO forecast VALUES (?, ?, ?, ?, ?, ?, ?)", ForecastRows.rows),
-    EventRow: (
-        'INSERT INTO event (ts_us, level, what, "where") VALUES (?, ?, ?, ?)',
-        lambda row: [msgspec.structs.astuple(row)],
-    ),
-}
-"""Row type -> its statement and the function giving its value tuples."""

@@ -185,7 +185,8 @@ def test_commands_plans_forecasts_and_events_come_back_as_written(path: Path) ->
     store = store_at(path)
     store.write_commands(commands)
     store.write_plan(plan, T0 + 3, T0 + 2)
-    store.write_forecast(forecast)
+    for _ in range(2):
+        store.write_forecast(forecast)
     for event in events:
         store.write_event(event)
     store.close()
@@ -199,7 +200,7 @@ def test_commands_plans_forecasts_and_events_come_back_as_written(path: Path) ->
         np.testing.assert_array_equal(times, [T0, T0 + 900_000_000])
         np.testing.assert_array_equal(values, [2.0, math.nan])
         assert reader.events() == [events[1], events[0]]
-    assert (store.counts.stored, store.counts.readings_stored) == (7, 0)
+    assert (store.counts.stored, store.counts.readings_stored) == (8, 0)
 
 
 def test_a_plan_or_forecast_that_knew_the_future_is_refused(path: Path) -> None:
@@ -250,6 +251,14 @@ def test_a_store_made_by_an_older_catalogue_gains_the_missing_columns(path: Path
     with StoreReader(path) as reader:
         assert reader.last()["bat-1"].values == {"soh_pu": 0.98}
         assert reader.findings() == []
+
+
+@pytest.mark.parametrize(("durability", "level"), [("normal", 1), ("power-safe", 2)])
+def test_durability_sets_how_often_the_disk_is_waited_for(path: Path, durability: str, level: int) -> None:
+    db = store_schema.open_writer(path, durability)  # type: ignore[arg-type]
+    assert db.execute("PRAGMA synchronous").fetchone() == (level,)
+    assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    db.close()
 
 
 @pytest.mark.parametrize("what", ["text", "folder", "foreign", "missing"])
