@@ -111,9 +111,9 @@ class Gateway:
             try:
                 await asyncio.wait_for(self._ingest.wait(expected), self._guard_s)
             except TimeoutError as error:
-                late = [device for device, seq in expected.items() if (self._ingest.seq(device) or 0) < seq]
+                late = ", ".join(self._ingest.behind(expected))
                 raise GatewayStalled(
-                    f"no telemetry of {', '.join(late)} in {self._guard_s} s",
+                    f"no telemetry of {late} in {self._guard_s} s",
                     where="MQTT",
                     mend="does the device publish each tick?",
                 ) from error

@@ -77,28 +77,25 @@ class Ingest:
     async def __aexit__(self, *_: Any) -> None:
         await self.session.stop()
 
-    def seq(self, device: str) -> int | None:
-        """The newest sequence number seen of a device."""
-        return self._streams[device].seq
+    def behind(self, expected: Mapping[str, int]) -> list[str]:
+        """Devices whose newest sequence number is below the expected one."""
+        return [device for device, seq in expected.items() if _before(self._streams[device].seq, seq)]
 
     async def wait(self, expected: Mapping[str, int]) -> list[str]:
         """Until every device's seq is at least as expected, or the connection is lost; returns who is missing."""
         known = {device: seq for device, seq in expected.items() if device in self._streams}
         wait = _Wait(known, self._loop.create_future())
-        if self._behind(wait) and self.session.connected:
+        if self.behind(wait.expected) and self.session.connected:
             self._waits.append(wait)
             try:
                 await wait.future
             finally:
                 self._waits.remove(wait)
-        behind = self._behind(wait)
+        behind = self.behind(wait.expected)
         for device in behind:
             self._streams[device].owed += 1
         self._stats.missing += len(behind)
         return behind
-
-    def _behind(self, wait: _Wait) -> list[str]:
-        return [device for device, seq in wait.expected.items() if _before(self._streams[device].seq, seq)]
 
     def _arrived(self, topic: str, payload: bytes, retained: bool) -> None:
         """In paho's thread: nothing but append and wake."""
@@ -139,7 +136,7 @@ class Ingest:
 
     def _wake_waits(self, force: bool) -> None:
         for wait in self._waits:
-            if not wait.future.done() and (force or not self._behind(wait)):
+            if not wait.future.done() and (force or not self.behind(wait.expected)):
                 wait.future.set_result(None)
 
     def _take(self, topic: str, payload: bytes, retained: bool) -> None:
