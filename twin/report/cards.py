@@ -10,6 +10,10 @@ from twin.report.market import cases_of
 from twin.report.sources import Sources
 
 
+WIDE_GAP = 0.05
+"""A certified gap beyond this is marked."""
+
+
 class Card(NamedTuple):
     """One number; `tone` is good, bad, warn or plain."""
 
@@ -126,7 +130,8 @@ def _plans(part: Mapping[str, Any]) -> Card:
     more = f"largest certified gap {100 * gap:.2f} %" if isinstance(gap, int | float) else "no certified gap"
     if isinstance(seconds, int | float):
         more += f"; p99 {seconds:.2g} s a solve"
-    return Card("Windows solved", f"{slots - kept:,}", f"of {slots:,}", more, "warn" if kept else "good")
+    loose = isinstance(gap, int | float) and gap > WIDE_GAP
+    return Card("Windows solved", f"{slots - kept:,}", f"of {slots:,}", more, "warn" if kept or loose else "good")
 
 
 def _ledger(part: Mapping[str, Any]) -> Card:
