@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 from twin.report.market import cases_of
 from twin.report.sources import Sources
 
-
 WIDE_GAP = 0.05
 """A certified gap beyond this is marked."""
 
