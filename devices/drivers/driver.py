@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -84,3 +85,8 @@ def catalogued(values: Mapping[str, float | int | str | None]) -> Values:
 def read_back_of(values: Mapping[str, float | int], control: str) -> ReadBack:
     """The read-back among values of a poll."""
     return ReadBack(values.get(control), values.get("set_ena", 1) == 1, values.get("set_left_s"))
+
+
+def lease_seconds(lease_s: float) -> int:
+    """The revert time as registers hold it: whole seconds, never 0, which would mean "for good"."""
+    return max(math.ceil(lease_s), 1)

@@ -5,7 +5,16 @@ from __future__ import annotations
 import math
 
 from devices.description import DeviceSpec
-from devices.drivers.driver import GRID_TWINS, Driver, DriverError, ReadBack, Values, catalogued, read_back_of
+from devices.drivers.driver import (
+    GRID_TWINS,
+    Driver,
+    DriverError,
+    ReadBack,
+    Values,
+    catalogued,
+    lease_seconds,
+    read_back_of,
+)
 from devices.modbus import ModbusLink
 from devices.regmap import Block, Control, RegisterMap, Write
 from devices.regmap.map import sign_factor
@@ -50,7 +59,7 @@ class MappedDriver(Driver):
         control = self._control()
         quantum = control.row.quantum
         stepped = round(value_w / quantum) * quantum
-        await self._write(link, control.writes(stepped * self._factor(control.row.sign), round(lease_s)))
+        await self._write(link, control.writes(stepped * self._factor(control.row.sign), lease_seconds(lease_s)))
 
     async def read_back(self, link: ModbusLink) -> ReadBack:
         control = self._control()

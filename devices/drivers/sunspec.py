@@ -6,7 +6,16 @@ from collections.abc import Mapping
 
 from devices.description import DeviceSpec
 from devices.drivers.discovery import Found, ReadPlan, find_models, packed
-from devices.drivers.driver import GRID_TWINS, Driver, DriverError, ReadBack, Values, catalogued, read_back_of
+from devices.drivers.driver import (
+    GRID_TWINS,
+    Driver,
+    DriverError,
+    ReadBack,
+    Values,
+    catalogued,
+    lease_seconds,
+    read_back_of,
+)
 from devices.drivers.profile import CONTROL_POINTS, SOURCES, reported
 from devices.modbus import ModbusLink
 from devices.sunspec.schema import encode_point
@@ -58,7 +67,7 @@ class SunSpecDriver(Driver):
             await self.read_back(link)
         control = CONTROL_POINTS[self._control()]
         wanted: dict[str, Value] = {name: value for name, value in control.defaults.items() if name in self._shown}
-        wanted |= {control.value: self._on_wire(value_w), control.revert: max(round(lease_s), 0)}
+        wanted |= {control.value: self._on_wire(value_w), control.revert: lease_seconds(lease_s)}
         for address, registers in self._runs(wanted):
             await link.write(self.unit, 16, address, registers)
         await self._enable(link, 1)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import random
+import struct
+
 import pytest
 
 from devices.description import DeviceSpec, LinkSpec
@@ -244,6 +248,28 @@ async def test_the_envelope_is_the_last_word(rig, stack):
     rig.order(gateway, 3000)
     await gateway.settle()
     assert rig.battery.get(704)["WSet"] == 0
+
+
+async def test_no_random_plan_writes_outside_rating_and_charge(rig, stack):
+    gateway = await rig.gateway(stack)
+    draw = random.Random(3)
+    words = [math.nan, math.inf, -math.inf, 1e300, 10**400, -(10**400), -5001, 5001, 0]
+    register = rig.battery.address(704, "WSet")
+    for _ in range(150):
+        soc_pu = draw.choice([0.0, 0.3, 1.0])
+        rig.battery.set(713, {"SoC": soc_pu * 100})
+        await gateway.poll()
+        rig.order(gateway, draw.choice([draw.choice(words), draw.uniform(-2e4, 2e4)]))
+        rig.units["bat"].log.clear()
+        await gateway.settle()
+        for _, address, registers in rig.units["bat"].log:
+            if address <= register < address + len(registers):
+                at = register - address
+                (value,) = struct.unpack(">i", struct.pack(">HH", *registers[at : at + 2]))
+                assert (-5000 if soc_pu < 1 else 0) <= value <= (5000 if soc_pu > 0 else 0)
+        rig.clock.advance(draw.choice([1, TICK_S]))
+    stats = gateway.stats
+    assert stats.sent == stats.verified > 10
 
 
 async def test_the_device_states_a_narrower_rating_than_the_site(rig, stack):
