@@ -63,7 +63,8 @@ class Publisher:
         self._told = asyncio.Event()
         self._farewell: int | None = None
         self._task: asyncio.Task[None] | None = None
-        self._client = self._make_client(f"{site}-{device.id}", protocol)
+        self._protocol, self._client_id = protocol, f"{site}-{device.id}"
+        self._client = self._make_client()
 
     async def open(self) -> bool:
         """Connect; True when the broker accepted within 5 s. Goes on trying either way."""
@@ -112,8 +113,9 @@ class Publisher:
             await asyncio.gather(self._task, return_exceptions=True)
         self._cut()
 
-    def _make_client(self, client_id: str, protocol: int) -> mqtt.Client:
-        client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=client_id, protocol=protocol)
+    def _make_client(self) -> mqtt.Client:
+        version = mqtt.CallbackAPIVersion.VERSION2
+        client = mqtt.Client(version, client_id=self._client_id, protocol=self._protocol)
         client.connect_timeout = _CONNECT_S
         client.max_inflight_messages_set(0)
         if self._broker.username is not None:
@@ -137,7 +139,9 @@ class Publisher:
                 await self._pause(failures, str(error))
                 continue
             failures = 0 if await self._serve() else failures + 1
-            if self._wanted.is_set() and not self._stop.is_set():
+            if not self._wanted.is_set():
+                self._client = self._make_client()  # a power cut: what was not acknowledged yet is forgotten
+            elif not self._stop.is_set():
                 await self._pause(failures, "connection lost")
 
     async def _serve(self) -> bool:

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 
 import paho.mqtt.client as mqtt
 import pytest
+
 from devices.broker import Broker, BrokerError, mosquitto_path
 from devices.description import BrokerSpec
 from devices.errors import DeviceError

@@ -47,7 +47,7 @@ class Listener:
     def telemetry(self, device: str) -> list[dict[str, Any]]:
         return [json.loads(text) for topic, text, _, _ in self.heard if topic == f"vpp/test/{device}/telemetry"]
 
-    def until(self, holds: Callable[[], bool], seconds: float = 5) -> None:
+    def until(self, holds: Callable[[], object], seconds: float = 5) -> None:
         deadline = time.monotonic() + seconds
         while not holds():
             assert time.monotonic() < deadline, self.heard[-5:]
@@ -102,6 +102,7 @@ async def test_a_dying_meter_leaves_its_last_will_and_comes_back(site: Any, kind
     site.change("meter-2", behaviour={"dies_at_s": 60, "back_at_s": 180})
     async with Broker(kind) as spec, listening(spec) as ear, build(site, spec) as plant:
         assert "meter-2" in await plant.step(site.at(0))
+        await asyncio.to_thread(ear.until, lambda: ear.statuses("meter-2") == ["online"] and ear.telemetry("meter-2"))
         assert await plant.step(site.at(60)) == {"meter-1": 2, "meter-vpp": 2}
         await asyncio.to_thread(ear.until, lambda: ear.statuses("meter-2") == ["online", "offline"])
         assert "meter-2" not in await plant.step(site.at(120))
