@@ -24,10 +24,12 @@ HOMES = [f"home-{n}" for n in range(8)]
 @contextmanager
 def timed(what: str, count: int) -> Iterator[None]:
     """Print how long a block took and how many of `count` it did per second."""
-    before = time.perf_counter()
+    before, cpu = time.perf_counter(), time.process_time()
     yield
-    took = time.perf_counter() - before
-    print(f"{what:<58} {took:8.3f} s  {count / took:12,.0f} /s  load {os.getloadavg()[0]:.2f}")
+    took, used = time.perf_counter() - before, time.process_time() - cpu
+    print(
+        f"{what:<58} {took:8.3f} s  {count / took:10,.0f} /s  (processor {used:.3f} s)  load {os.getloadavg()[0]:.2f}"
+    )
 
 
 def filled(folder: Path, slots: int) -> tuple[Ledger, list[Draft]]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from ledger import canon, rules, tlog
-from ledger.errors import EntryRefused
+from ledger.errors import EntryRefused, IdConflict
 
 VERSION = 1
 GENESIS_PREV = "0" * 64
@@ -50,6 +50,17 @@ class Row(NamedTuple):
     postings: list[rules.Posting]
 
 
+def same_content(data: bytes, draft: Draft) -> None:
+    """Raises IdConflict unless the entry of these bytes has the draft's type, body and by."""
+    old = canon.loads(data)
+    if (old["type"], old["by"]) != (draft.type, draft.by) or canon.dumps(old["body"]) != canon.dumps(dict(draft.body)):
+        raise IdConflict(
+            f"id {draft.id!r} is entry {old['seq']} with another content",
+            where="append",
+            mend="an id names one content",
+        )
+
+
 Signing = Callable[[str, bytes], Mapping[str, str] | None]
 """(actor, message) -> sig, or None if there is no key of that actor."""
 
@@ -86,11 +97,14 @@ class Chain:
             sig = signing(draft.by, rules.actor_message(entry))
         if sig is not None:
             entry["sig"] = dict(sig)
-        return self.accept(canon.dumps(entry))
+        data = canon.dumps(entry)
+        return self._apply(data, canon.reread(data))
 
     def accept(self, data: bytes) -> Row:
         """Apply the canonical bytes of the next entry. Raises CanonError or EntryRefused, changing nothing."""
-        entry = canon.loads(data)
+        return self._apply(data, canon.loads(data))
+
+    def _apply(self, data: bytes, entry: dict[str, Any]) -> Row:
         self._fits(entry)
         facts = rules.changes(self.state, entry)
         leaf = tlog.leaf_hash(data)

@@ -5,34 +5,25 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 from threading import Lock
 from types import MappingProxyType, TracebackType
 from typing import Any, Literal, NamedTuple
 
-from ledger import canon, note, places, rules, start, tlog
-from ledger.chain import Chain, Draft, Row
+from ledger import canon, drafts, note, places, rules, start, tlog
+from ledger.chain import Draft, Row
 from ledger.errors import (
     ClockBehind,
-    IdConflict,
     LedgerBroken,
     LedgerError,
-    LedgerUnreadable,
     ProofError,
 )
 from ledger.keys import KeyRing
-from ledger.store import Store
+from ledger.rate import onchain_rate
 
 CLOCK_LIMIT_US = 5_000_000
 """A clock further behind the last entry than this blocks checkpoints."""
-PRODUCT = "vpptwin"
-GENESIS_DEFAULTS: dict[str, Any] = {
-    "slot_s": 900,
-    "residual_by": "operator",
-    "residual_alarm_ppm": 30_000,
-    "price_grace_us": 10_000,
-    "facts": {},
-}
 
 
 class Head(NamedTuple):
@@ -53,13 +44,19 @@ class Receipt(NamedTuple):
 class Ledger:
     """One log, open. Use as a context manager; `close` signs the head and releases the writer's lock."""
 
-    def __init__(self, folder: Path, name: str, store: Store, chain: Chain, **parts: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        started: start.Started,
+        *,
+        keys: KeyRing | None,
+        now_us: Callable[[], int] | None,
+    ) -> None:
         """For `create` and `open` only."""
         self.folder, self.name = folder, name
-        self._store, self._chain = store, chain
-        self._keys: KeyRing | None = parts.get("keys")
-        self._now_us: Callable[[], int] | None = parts.get("now_us")
-        self._lock_handle: int | None = parts.get("lock_handle")
+        self._store, self._chain, self._lock_handle = started.store, started.chain, started.lock
+        self._keys, self._now_us = keys, now_us
         self._broken = ""
         self._busy = Lock()
 
@@ -80,29 +77,16 @@ class Ledger:
             price_grace_us, facts (anything canonical: digests of site and data)
         Raises LedgerError if a log is here already, EntryRefused if the genesis is not allowed.
         """
-        path = places.database(folder, name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = places.lock(path.parent)
-        try:
-            keys.save(places.keys(folder))
-            store = Store.create(path, {"log": log, "product": PRODUCT})
-            if store.data(0) is not None:
-                store.close()
-                raise LedgerError("a log is here already", where=str(path), mend="open it, or choose another folder")
-        except (LedgerError, sqlite3.Error) as error:
-            os.close(handle)
-            if isinstance(error, LedgerError):
-                raise
-            raise LedgerUnreadable(f"database: {error}", where=str(path), mend="choose another folder") from error
-        ledger = cls(folder, name, store, Chain(log), keys=keys, now_us=now_us, lock_handle=handle)
+        started = start.begun(folder, log, keys, name)
+        ledger = cls(folder, name, started, keys=keys, now_us=now_us)
         vkey = keys.signer(log).verifier.vkey
-        body = {**GENESIS_DEFAULTS, **genesis, "format": 1, "keys": keys.kind, "log_key": vkey}
+        body = {**drafts.GENESIS_DEFAULTS, **genesis, "format": 1, "keys": keys.kind, "log_key": vkey}
         try:
             ledger.append("genesis", body, id="genesis", by=log)
         except LedgerError:
             ledger._release()
             raise
-        places.write_whole(folder / "ledger.toml", f'product = "{PRODUCT}"\nlog = "{log}"\nkey = "{vkey}"\n')
+        places.write_whole(folder / "ledger.toml", f'product = "{start.PRODUCT}"\nlog = "{log}"\nkey = "{vkey}"\n')
         return ledger
 
     @classmethod
@@ -122,26 +106,9 @@ class Ledger:
         hold, LedgerLocked if another process writes, LedgerUnreadable if there is no log.
         """
         folder = places.ledger_folder(folder)
-        path = places.database(folder, name)
-        if not path.is_file():
-            raise LedgerUnreadable("no log here", where=str(path), mend="name a run folder or a ledger folder")
-        handle = None if readonly else places.lock(path.parent)
-        store: Store | None = None
-        try:
-            store = Store(path, readonly=readonly)
-            chain = start.replayed(store, folder, name)
-            if not readonly:
-                keys = keys or KeyRing.load(places.keys(folder))
-                start.own(chain, keys, path)
-        except (LedgerError, sqlite3.Error) as error:
-            if store is not None:
-                store.close()
-            if handle is not None:
-                os.close(handle)
-            if isinstance(error, LedgerError):
-                raise
-            raise LedgerBroken(f"database: {error}", where=str(path), mend="run `ledger verify`") from error
-        ledger = cls(folder, name, store, chain, keys=keys, now_us=now_us, lock_handle=handle)
+        started = start.resumed(folder, keys, name, readonly=readonly)
+        ledger = cls(folder, name, started, keys=started.keys, now_us=now_us)
+        chain = started.chain
         if not readonly and chain.state[("rules",)] != rules.ID and now_us is not None:
             change = {"before": chain.state[("rules",)], "after": rules.ID}
             ledger.append("tool.rules", change, id=f"rul:{chain.size}", by=chain.log)
@@ -232,6 +199,10 @@ class Ledger:
         chain = start.replayed(self._store, self.folder, self.name)
         return Head(chain.size, chain.tree.root().hex())
 
+    def onchain_rate(self, since_us: int, until_us: int) -> Fraction:
+        """Automatically settled requests / all transaction requests, over slots starting in [since, until)."""
+        return onchain_rate(self._chain.state, since_us, until_us)
+
     def wallets(self) -> dict[str, tuple[int, int]]:
         """account -> (balance in micro-currency, Wh given), from the rules' state."""
         return {key[1]: value for key, value in sorted(self._chain.state.items(), key=repr) if key[0] == "wallet"}
@@ -262,11 +233,11 @@ class Ledger:
         fresh: dict[str, Row] = {}
         for item in items:
             if (old := fresh.get(item.id)) is not None:
-                _same(old.data, item)
+                same_content(old.data, item)
                 receipts.append(Receipt(old.seq, old.leaf.hex(), "exists"))
             elif item.id in known:
                 seq, leaf, data = known[item.id]
-                _same(data, item)
+                same_content(data, item)
                 receipts.append(Receipt(seq, leaf.hex(), "exists"))
             else:
                 row = self._chain.seal(item, now, self._sign)
@@ -328,14 +299,3 @@ class Ledger:
         if self._lock_handle is not None:
             os.close(self._lock_handle)
             self._lock_handle = None
-
-
-def _same(data: bytes, item: Draft) -> None:
-    """Raises IdConflict unless the stored entry has the draft's type, body and by."""
-    old = canon.loads(data)
-    if old["type"] != item.type or old["by"] != item.by or canon.dumps(old["body"]) != canon.dumps(dict(item.body)):
-        raise IdConflict(
-            f"id {item.id!r} is entry {old['seq']} with another content",
-            where="append",
-            mend="ids name one content for ever",
-        )

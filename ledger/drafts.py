@@ -11,6 +11,13 @@ from ledger.intervals import Quality
 from ledger.keys import KeyRing
 
 US = 1_000_000
+GENESIS_DEFAULTS: dict[str, Any] = {
+    "slot_s": 900,
+    "residual_by": "operator",
+    "residual_alarm_ppm": 30_000,
+    "price_grace_us": 10_000,
+    "facts": {},
+}
 
 
 def registration(wallet: str, role: str, *, meter: str, devices: Sequence[str], keys: KeyRing, n: int = 0) -> Draft:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sqlite3
 from pathlib import Path
+from typing import NamedTuple
 
 from ledger import note, places
 from ledger.chain import Chain
@@ -16,6 +19,64 @@ from ledger.errors import (
 )
 from ledger.keys import KeyRing
 from ledger.store import SCHEMA_VERSION, Store
+
+PRODUCT = "vpptwin"
+
+
+class Started(NamedTuple):
+    """A log on disk, ready to use: its store, its chain, the writer's lock (None if reading only), keys."""
+
+    store: Store
+    chain: Chain
+    lock: int | None
+    keys: KeyRing | None
+
+
+def begun(folder: Path, log: str, keys: KeyRing, name: str) -> Started:
+    """An empty log in a folder. Raises LedgerError if one is here already, LedgerUnreadable if the file is none."""
+    path = places.database(folder, name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = places.lock(path.parent)
+    store: Store | None = None
+    try:
+        keys.save(places.keys(folder))
+        store = Store.create(path, {"log": log, "product": PRODUCT})
+        if store.data(0) is not None:
+            raise LedgerError("a log is here already", where=str(path), mend="open it, or choose another folder")
+    except (LedgerError, sqlite3.Error) as error:
+        _let_go(store, handle)
+        if isinstance(error, LedgerError):
+            raise
+        raise LedgerUnreadable(f"database: {error}", where=str(path), mend="choose another folder") from error
+    return Started(store, Chain(log), handle, keys)
+
+
+def resumed(folder: Path, keys: KeyRing | None, name: str, *, readonly: bool) -> Started:
+    """A log as it stands, re-executed. Raises as Ledger.open."""
+    path = places.database(folder, name)
+    if not path.is_file():
+        raise LedgerUnreadable("no log here", where=str(path), mend="name a run folder or a ledger folder")
+    handle = None if readonly else places.lock(path.parent)
+    store: Store | None = None
+    try:
+        store = Store(path, readonly=readonly)
+        chain = replayed(store, folder, name)
+        if not readonly:
+            keys = keys or KeyRing.load(places.keys(folder))
+            _own(chain, keys, path)
+    except (LedgerError, sqlite3.Error) as error:
+        _let_go(store, handle)
+        if isinstance(error, LedgerError):
+            raise
+        raise LedgerBroken(f"database: {error}", where=str(path), mend="run `ledger verify`") from error
+    return Started(store, chain, handle, keys)
+
+
+def _let_go(store: Store | None, handle: int | None) -> None:
+    if store is not None:
+        store.close()
+    if handle is not None:
+        os.close(handle)
 
 
 def replayed(store: Store, folder: Path, name: str) -> Chain:
@@ -62,7 +123,7 @@ def _signed_heads(store: Store, folder: Path, name: str) -> list[note.Checkpoint
         raise LedgerBroken(f"a kept head is damaged: {error}", where=name, mend="run `ledger verify`") from error
 
 
-def own(chain: Chain, keys: KeyRing, path: Path) -> None:
+def _own(chain: Chain, keys: KeyRing, path: Path) -> None:
     """Raises LedgerError unless the ring holds the log's present key."""
     vkey = chain.state[("log_keys",)][-1][1]
     if keys.signer(chain.log, chain.state.get(("generation", chain.log), 0)).verifier.vkey != vkey:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ledger import Draft, KeyRing, canon, drafts, rules, settle_slot, tlog
 from ledger.chain import Chain
-from ledger.core import GENESIS_DEFAULTS
+from ledger.drafts import GENESIS_DEFAULTS
 from ledger.errors import EntryRefused, LedgerError
 from ledger.note import Checkpoint
 from ledger.verify import verify
