@@ -54,11 +54,8 @@ def same_content(data: bytes, draft: Draft) -> None:
     """Raises IdConflict unless the entry of these bytes has the draft's type, body and by."""
     old = canon.loads(data)
     if (old["type"], old["by"]) != (draft.type, draft.by) or canon.dumps(old["body"]) != canon.dumps(dict(draft.body)):
-        raise IdConflict(
-            f"id {draft.id!r} is entry {old['seq']} with another content",
-            where="append",
-            mend="an id names one content",
-        )
+        what = f"id {draft.id!r} is entry {old['seq']} with another content"
+        raise IdConflict(what, where="append", mend="an id names one content for ever")
 
 
 Signing = Callable[[str, bytes], Mapping[str, str] | None]

@@ -12,7 +12,7 @@ from types import MappingProxyType, TracebackType
 from typing import Any, Literal, NamedTuple
 
 from ledger import canon, drafts, note, places, rules, start, tlog
-from ledger.chain import Draft, Row
+from ledger.chain import Draft, Row, same_content
 from ledger.errors import (
     ClockBehind,
     LedgerBroken,
