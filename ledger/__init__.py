@@ -1,8 +1,8 @@
 """A hash-chained, Merkle-proved settlement ledger: entries, proofs, wallets, rules."""
 
 from ledger.batch import batch_root, nonce, reading_leaf
-from ledger.chain import Draft
-from ledger.core import Head, Ledger, Receipt
+from ledger.chain import Draft, Head
+from ledger.core import Ledger, Receipt
 from ledger.errors import LedgerError
 from ledger.intervals import SlotEnergy, slot_energy
 from ledger.keys import KeyRing

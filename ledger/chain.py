@@ -50,6 +50,13 @@ class Row(NamedTuple):
     postings: list[rules.Posting]
 
 
+class Head(NamedTuple):
+    """Number of entries and Merkle root (hex)."""
+
+    size: int
+    root: str
+
+
 def same_content(data: bytes, draft: Draft) -> None:
     """Raises IdConflict unless the entry of these bytes has the draft's type, body and by."""
     old = canon.loads(data)
@@ -115,6 +122,10 @@ class Chain:
         row = Row(self.size, entry["ts"], entry["type"], entry["id"], leaf, data, nodes, postings)
         self.size, self.ts, self.prev = self.size + 1, entry["ts"], leaf.hex()
         return row
+
+    def head(self) -> Head:
+        """Size and root now."""
+        return Head(self.size, self.tree.root().hex())
 
     def begin(self) -> None:
         """From here on all may be undone by `rollback`, until `commit`."""

@@ -12,7 +12,7 @@ from types import MappingProxyType, TracebackType
 from typing import Any, Literal, NamedTuple
 
 from ledger import canon, drafts, note, places, rules, start, tlog
-from ledger.chain import Draft, Row, same_content
+from ledger.chain import Draft, Head, Row, same_content
 from ledger.errors import (
     ClockBehind,
     LedgerBroken,
@@ -24,13 +24,6 @@ from ledger.rate import onchain_rate
 
 CLOCK_LIMIT_US = 5_000_000
 """A clock further behind the last entry than this blocks checkpoints."""
-
-
-class Head(NamedTuple):
-    """Number of entries and Merkle root (hex)."""
-
-    size: int
-    root: str
 
 
 class Receipt(NamedTuple):
@@ -86,7 +79,8 @@ class Ledger:
         except LedgerError:
             ledger._release()
             raise
-        places.write_whole(folder / "ledger.toml", f'product = "{start.PRODUCT}"\nlog = "{log}"\nkey = "{vkey}"\n')
+        if name == places.MAIN:
+            places.write_whole(folder / "ledger.toml", f'product = "{start.PRODUCT}"\nlog = "{log}"\nkey = "{vkey}"\n')
         return ledger
 
     @classmethod
@@ -153,7 +147,7 @@ class Ledger:
 
     def head(self) -> Head:
         """Size and root now."""
-        return Head(self._chain.size, self._chain.tree.root().hex())
+        return self._chain.head()
 
     def checkpoint(self) -> str:
         """Sign the head, keep it in the database and as a pin outside; returns the note.
@@ -196,8 +190,7 @@ class Ledger:
 
     def replay(self) -> Head:
         """Re-execute all entries from nothing; returns the head found. Raises LedgerBroken where one does not hold."""
-        chain = start.replayed(self._store, self.folder, self.name)
-        return Head(chain.size, chain.tree.root().hex())
+        return start.replayed(self._store, self.folder, self.name).head()
 
     def onchain_rate(self, since_us: int, until_us: int) -> Fraction:
         """Automatically settled requests / all transaction requests, over slots starting in [since, until)."""
@@ -209,12 +202,14 @@ class Ledger:
 
     def close(self) -> None:
         """Sign the head if it is not signed yet (and may be), and let go of the log."""
-        if self._lock_handle is not None and not self._broken and self._now_us is not None:
-            last = self._store.last_checkpoint()
-            behind = self._chain.state.get(("clock",), 0) or self._chain.ts - self._now_us() > CLOCK_LIMIT_US
-            if (last is None or last[0] < self._chain.size) and not behind:
-                self.checkpoint()
-        self._release()
+        try:
+            if self._lock_handle is not None and not self._broken and self._now_us is not None:
+                last = self._store.last_checkpoint()
+                behind = self._chain.state.get(("clock",), 0) or self._chain.ts - self._now_us() > CLOCK_LIMIT_US
+                if (last is None or last[0] < self._chain.size) and not behind:
+                    self.checkpoint()
+        finally:
+            self._release()
 
     def __enter__(self) -> Ledger:
         return self

@@ -18,7 +18,7 @@ from ledger import canon, places
 from ledger.errors import LedgerError
 from ledger.money import MICRO
 from ledger.rules import MOVES
-from ledger.store import Store
+from ledger.store import Store, reading
 
 
 def export(folder: Path, format: str, *, name: str = places.MAIN) -> Iterator[str]:
@@ -26,12 +26,8 @@ def export(folder: Path, format: str, *, name: str = places.MAIN) -> Iterator[st
     writer = _WRITERS.get(format)
     if writer is None:
         raise LedgerError(f"no export format {format!r}", where="export", mend=f"formats: {', '.join(_WRITERS)}")
-    store = Store(places.database(places.ledger_folder(folder), name), readonly=True)
-    try:
-        store.begin_snapshot()
+    with reading(folder, name) as store:
         yield from writer(store)
-    finally:
-        store.close()
 
 
 def _jsonl(store: Store) -> Iterator[str]:

@@ -10,19 +10,16 @@ from typing import Any
 from ledger import canon, note, places, tlog
 from ledger.errors import LedgerError, ProofError
 from ledger.rules import MOVES
-from ledger.store import Store
+from ledger.store import Store, reading
 
 BUNDLE = "vpptwin/proof/v1"
 
 
 def entry_proof(folder: Path, seq: int, *, name: str = places.MAIN) -> str:
     """Offline receipt of one entry under the last signed head, as text (c2sp.org/tlog-proof@v1)."""
-    store = _open(folder, name)
-    try:
+    with reading(folder, name) as store:
         size, signed = _signed(store)
         path = _path(store, seq, size)
-    finally:
-        store.close()
     hashes = "".join(base64.b64encode(h).decode() + "\n" for h in path)
     return f"c2sp.org/tlog-proof@v1\nindex {seq}\n{hashes}\n{signed}"
 
@@ -54,19 +51,13 @@ def bundle(folder: Path, party: str, since_us: int, until_us: int, *, name: str 
 
     Raises LedgerError if no head is signed yet, or if the party has nothing in these slots.
     """
-    store = _open(folder, name)
-    try:
-        store.begin_snapshot()
+    with reading(folder, name) as store:
         size, signed = _signed(store)
         chosen = _chosen(store, party, since_us, until_us, size)
         if not chosen:
-            raise LedgerError(
-                f"nothing of {party} in these slots under the signed head", where="prove", mend="another day?"
-            )
+            raise LedgerError(f"nothing of {party} in these slots under the signed head", where="prove")
         key = _log_key(store, size)
         items = [{"seq": seq, "entry": data.decode(), "path": _hex(_path(store, seq, size))} for seq, data in chosen]
-    finally:
-        store.close()
     return {
         "format": BUNDLE,
         "party": party,
@@ -113,10 +104,6 @@ def _log_key(store: Store, size: int) -> str:
             body = canon.loads(data)["body"]
             key = body["key"] if body["name"] == genesis["log"] else key
     return key
-
-
-def _open(folder: Path, name: str) -> Store:
-    return Store(places.database(places.ledger_folder(folder), name), readonly=True)
 
 
 def _signed(store: Store) -> tuple[int, str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ledger import canon, money, places
 from ledger.rules import FAMILY
-from ledger.store import Store
+from ledger.store import Store, reading
 from ledger.verify import Report
 
 
@@ -19,15 +19,10 @@ def overview(folder: Path, *, last: int = 10, name: str = places.MAIN) -> dict[s
 
     Raises LedgerUnreadable if there is no log, CanonError if an entry is no canonical entry.
     """
-    place = places.ledger_folder(folder)
-    store = Store(places.database(place, name), readonly=True)
-    try:
-        store.begin_snapshot()
+    with reading(folder, name) as store:
         kinds, slots, tail, genesis = _walked(store, last)
         signed = store.last_checkpoint()
         wallets = store.wallets()
-    finally:
-        store.close()
     return {
         "log": genesis.get("log", ""),
         "keys": genesis["body"].get("keys", "") if genesis else "",
@@ -52,9 +47,8 @@ def entries(
     name: str = places.MAIN,
 ) -> list[dict[str, Any]]:
     """Entries that match all filters given, oldest first: type, party (writer or account or party named), slot, id."""
-    store = Store(places.database(places.ledger_folder(folder), name), readonly=True)
     found: list[dict[str, Any]] = []
-    try:
+    with reading(folder, name) as store:
         for entry in _entries(store):
             if (type and entry["type"] != type) or (id and entry["id"] != id):
                 continue
@@ -66,8 +60,6 @@ def entries(
             found.append(entry)
             if len(found) >= limit:
                 break
-    finally:
-        store.close()
     return found
 
 

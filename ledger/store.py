@@ -5,11 +5,14 @@ WAL with synchronous=FULL: a commit that returned survives kill -9 and loss of p
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
+from ledger import places
 from ledger.chain import Row
 from ledger.errors import LedgerUnreadable
 
@@ -42,6 +45,8 @@ class Store:
         self.path = path
         if not path.is_file():
             raise LedgerUnreadable("no log here", where=str(path), mend="name a run folder or a ledger folder")
+        if not os.access(path, os.R_OK):
+            raise LedgerUnreadable("may not be read", where=str(path), mend="ask its owner")
         self._db = _connect(path, readonly)
         if not readonly:
             self._db.execute("PRAGMA journal_mode = WAL")
@@ -159,6 +164,22 @@ class Store:
     def close(self) -> None:
         """Close; a writer's close folds the write-ahead log into the file."""
         self._db.close()
+
+
+@contextmanager
+def reading(folder: Path, name: str) -> Iterator[Store]:
+    """One snapshot of a log of a run or ledger folder, read only. Raises LedgerUnreadable if the database fails."""
+    path = places.database(places.ledger_folder(folder), name)
+    store: Store | None = None
+    try:
+        store = Store(path, readonly=True)
+        store.begin_snapshot()
+        yield store
+    except sqlite3.Error as error:
+        raise LedgerUnreadable(f"database: {error}", where=str(path), mend="run `ledger verify`") from error
+    finally:
+        if store is not None:
+            store.close()
 
 
 def _connect(path: Path, readonly: bool) -> sqlite3.Connection:

@@ -78,10 +78,11 @@ def verify(folder: Path, *, deep: bool = True, heads: Sequence[str] = (), name: 
     walk = _Pass(Chain(""), deep)
     signed = 0
     try:
+        kept = _pinned(folder, name, heads)  # before the snapshot: a pin is written after the entries below it
         store.begin_snapshot()
         for fault in store.faults():
             walk.report("store", "database", fault)
-        kept = _kept_heads(store, folder, name, heads)
+        kept += [(f"checkpoint {size}", size, text) for size, text in store.checkpoints()]
         _walk(store, walk, {size for _, size in _sizes(kept)})
         _compare(store, walk)
         signed = _heads(walk, kept)
@@ -145,10 +146,10 @@ def _shallow(walk: _Pass, where: str, data: bytes) -> Row | None:
         return None
     if entry.get("prev") != walk.prev or entry.get("seq") != walk.tree.size:
         walk.report("chain", where, f"does not follow entry {walk.tree.size - 1}: seq or prev differs")
-    if entry.get("type") == "genesis" and not walk.log_keys:
-        walk.log_keys = ((0, str(entry.get("body", {}).get("log_key", ""))),)
-    if entry.get("type") == "key.rotate" and entry.get("by") == entry.get("log"):
-        walk.log_keys = (*walk.log_keys, (walk.tree.size, str(entry["body"].get("key", ""))))
+    body = entry.get("body")
+    key = body.get("key", body.get("log_key", "")) if isinstance(body, dict) else ""
+    if walk.tree.size == 0 or (entry.get("type") == "key.rotate" and entry.get("by") == entry.get("log")):
+        walk.log_keys = (*walk.log_keys, (walk.tree.size, str(key)))
     if not all(isinstance(entry.get(name), kind) for name, kind in (("ts", int), ("type", str), ("id", str))):
         return None
     return Row(walk.tree.size, entry["ts"], entry["type"], entry["id"], b"", data, [], [])
@@ -188,14 +189,11 @@ def _compare(store: Store, walk: _Pass) -> None:
         walk.report("rules", "wallets", f"sum to {money} micro, not 0")
 
 
-def _kept_heads(store: Store, folder: Path, name: str, heads: Sequence[str]) -> list[tuple[str, int | None, str]]:
-    """(where, size by its row, note) of all heads there are."""
-    kept: list[tuple[str, int | None, str]] = [(f"checkpoint {size}", size, text) for size, text in store.checkpoints()]
+def _pinned(folder: Path, name: str, heads: Sequence[str]) -> list[tuple[str, int | None, str]]:
+    """(where, None, note) of the heads kept outside the database."""
     pin = places.pin(folder, name)
-    if pin.exists():
-        kept.append(("pin", None, pin.read_text()))
-    kept += [(f"head {n} held elsewhere", None, text) for n, text in enumerate(heads)]
-    return kept
+    kept: list[tuple[str, int | None, str]] = [("pin", None, pin.read_text(errors="replace"))] if pin.exists() else []
+    return kept + [(f"head {n} held elsewhere", None, text) for n, text in enumerate(heads)]
 
 
 def _sizes(kept: Sequence[tuple[str, int | None, str]]) -> list[tuple[str, int]]:

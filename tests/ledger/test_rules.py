@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import copy
+from functools import cache
 from typing import Any
 
 import pytest
@@ -306,3 +307,61 @@ def test_an_entry_of_a_newer_version_is_refused(village):
     entry = village.ledger.entry(0)
     with pytest.raises(EntryRefused, match="version 2"):
         Chain("homes/main").accept(canon.dumps({**entry, "v": 2}))
+
+
+junk = st.sampled_from(
+    [0, -1, True, "", "x", [], [[]], [1], {}, {"a": 1}, {"a": []}, "ab" * 32, 2**53 - 1, [["a", 1, 2]]]
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_junk_in_any_field_is_refused_or_harmless_never_a_crash(data):
+    """Every field of every kind of entry replaced by something else: refused by us, or it sums to zero."""
+    entries = sample()
+    at = data.draw(st.integers(0, len(entries) - 1))
+    chain = Chain("homes/main")
+    for entry in entries[:at]:
+        chain.accept(canon.dumps(entry))
+    entry = copy.deepcopy(entries[at])
+    place = data.draw(st.sampled_from([entry, entry["body"]]))
+    place[data.draw(st.sampled_from(sorted(place)))] = data.draw(junk)
+    try:
+        row = chain.accept(canon.dumps(entry))
+    except LedgerError:
+        return
+    assert sum(micro for _, micro, _ in row.postings) == 0
+
+
+@cache
+def sample() -> list[dict[str, Any]]:
+    """Entries of all types that a settled slot has."""
+    keys, chain = KeyRing.derived(1), Chain("homes/main")
+    vkey = keys.signer("homes/main").verifier.vkey
+    roles = {"currency": "EUR", "operator": "vpp", "grid": "grid"}
+    genesis = {**GENESIS_DEFAULTS, **roles, "format": 1, "keys": "derived", "log_key": vkey}
+    tariff = {
+        "grid": "grid",
+        "import_price": 5,
+        "export_price": 4,
+        "plan": "p",
+        "inputs": DIGEST,
+        "certificate": DIGEST,
+    }
+    made: list[Draft] = [Draft("genesis", genesis, "genesis", "homes/main")]
+    wallets = ("grid", "home-1", "vpp")
+    made += [drafts.registration(w, "prosumer", meter=f"m-{w}", devices=[], keys=keys) for w in wallets]
+    made += [drafts.price("vpp", slot_us=SLOT_US, slot_s=900, buy={"home-1": 3}, sell={"home-1": 2}, **tariff)]
+    made += [
+        drafts.metering(
+            w, f"m-{w}", start_us=SLOT_US, period_s=900, root=DIGEST, count=1, wh=7, quality="actual", reg=(0, 0, 0, 7)
+        )
+        for w in wallets
+    ]
+    made += [drafts.dispatch("vpp", slot_us=SLOT_US, slot_s=900, plan="p", digest=DIGEST)]
+    made += [drafts.anchor("vpp", origin="o", size=1, root=DIGEST, note=DIGEST, direction="up")]
+    rows = [chain.seal(draft, 1, lambda actor, message: keys.signer(actor).sign_field(message)) for draft in made]
+    settled = settle_slot(chain.state, SLOT_US)
+    undo = drafts.reversal("vpp", of=settled[0].id, postings=settled[0].body["postings"], reason="test")
+    rows += [chain.seal(draft, 1, lambda *_: None) for draft in (*settled, undo)]
+    return [canon.loads(row.data) for row in rows]
