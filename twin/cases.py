@@ -74,7 +74,7 @@ class CaseBuilder:
         )
 
     def _forecast(self, issue_us: int, t_us: int, slots: int) -> dict[str, FloatArray]:
-        """Expected mean power of every series for `slots` slots from `t_us`, from what was measured before `issue_us`."""
+        """Expected mean power of every series from `t_us` on, from what was measured before `issue_us`."""
         kinds = {name: "pv" if name.startswith("pv/") else "load" for name in self._history.rows}
         history = self._history
         past = Past(history.start_us, self._site.time.slot_s, history.rows, kinds, self._site.zone)  # type: ignore[arg-type]

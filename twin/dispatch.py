@@ -1,4 +1,4 @@
-"""Who turns an order into a setpoint: at every tick, the plan's order and the measured net load give each device its power."""
+"""Who turns an order into a setpoint: at every tick, from the plan's order and the measured net load."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Setpoint:
 
 
 class Dispatcher:
-    """The fast loop of specs/dispatch.md. Keeps only the last setpoints (dead band) and states of charge (stale meter)."""
+    """The fast loop. Keeps only the last setpoints (dead band) and states of charge (stale meter)."""
 
     def __init__(self, site: Site, *, max_age_s: float, dead_band_w: float = 0.0) -> None:
         """max_age_s : older samples count as unknown; dead_band_w : smaller changes are not sent."""

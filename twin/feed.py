@@ -1,4 +1,4 @@
-"""The recorded world behind a run: series for the emulated plant, past for forecasts, prices; one shift in time for all."""
+"""The recorded world behind a run: series for the emulated plant, past for forecasts, prices."""
 
 from __future__ import annotations
 

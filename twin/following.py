@@ -12,7 +12,7 @@ TOLERANCE_PU = 0.03
 
 
 class Following:
-    """Counts setpoints whose device, one tick after they changed, gives the power asked for (or stays below the limit)."""
+    """Counts setpoints whose device gives the power asked for (or keeps the limit) one tick after they changed."""
 
     def __init__(self, limits: frozenset[str], max_age_s: float) -> None:
         """`limits` are the devices whose setpoint is a limit on their power, not a power."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from devices.points import quanta
 from devices.readings import Quality, Reading
-from ledger import batch
+from ledger import batch, tlog
 from ledger.intervals import Quality as EnergyQuality
 from ledger.intervals import SlotEnergy, slot_energy
 
@@ -70,7 +70,7 @@ class Meterings:
         device = self._devices[reading.device]
         nonce = batch.nonce(self._nonce_key, reading.device, reading.ts_us, reading.seq)
         slot_us = reading.ts_us - reading.ts_us % self._slot_us
-        entry = (reading.ts_us, leaf(reading, nonce))
+        entry = (reading.ts_us, tlog.leaf_hash(leaf(reading, nonce)))  # only the hash is kept: leaves are large
         if slot_us in device.closed:
             device.closed[slot_us][1].append(entry)
             device.late.add(slot_us)
@@ -143,7 +143,8 @@ def leaf(reading: Reading, nonce: bytes) -> bytes:
 
 
 def _root(leaves: list[tuple[int, bytes]]) -> str:
-    return batch.batch_root(bytes_ for _, bytes_ in sorted(leaves))
+    """Merkle root over leaf hashes in time order, as ledger.batch.batch_root gives it over the leaves."""
+    return tlog.root(hashed for _, hashed in sorted(leaves)).hex()
 
 
 def _insert(samples: list[tuple[int, int]], ts_us: int, register: int) -> None:

@@ -51,7 +51,7 @@ class Planner:
         accept: Callable[[Plan, int], None],
         report: Callable[[str, str], None],
     ) -> None:
-        """`build_case(t_us, stage, day_ahead)`; `accept(plan, issued_us)` stores it; `report(what, where)` logs a fault."""
+        """`build_case(t_us, stage, day_ahead)`; `accept(plan, issued_us)` stores it; `report(what, where)` keeps a fault."""
         self._mechanism, self._budget, self._solver, self._build_case = mechanism, budget, solver, build_case
         self._delay_us, self._accept, self._report = delay_us, accept, report
         self._in_force: list[tuple[int, Plan]] = []

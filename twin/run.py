@@ -14,17 +14,18 @@ from pathlib import Path
 
 from devices.emulator import Plant
 from ledger.keys import KeyRing
-from twin import conclusion, folder, manifest
+from twin import conclusion, figures, folder, manifest
 from twin.brokers import broker_of
 from twin.clock import AnyClock, Ticks, WallClock
 from twin.data import DataSet
 from twin.exits import UsageError
 from twin.feed import Feed, start_us, wall_shift_us
 from twin.options import RunOptions
+from twin.reporting import write_report_data
 from twin.session import Session
 from twin.site import Site, load_site
 from twin.site.schema import MechanismSpec
-from twin.span import instant_us, parse_start
+from twin.span import instant_us, parse_start, period
 from twin.stopping import Stop, stop_signals
 from twin.summary import Summary
 
@@ -91,8 +92,8 @@ def _check_span(feed: Feed, begin_us: int, options: RunOptions) -> None:
     at_us = begin_us + feed.shift_us
     if not first_us <= at_us or at_us + options.hours * 3.6e9 > last_us:
         raise UsageError(
-            f"the run {conclusion.period(at_us, options.hours, feed.site.zone)} is not within the data "
-            f"{conclusion.period(first_us, (last_us - first_us) / 3.6e9, feed.site.zone)}",
+            f"the run {period(at_us, options.hours, feed.site.zone)} is not within the data "
+            f"{period(first_us, (last_us - first_us) / 3.6e9, feed.site.zone)}",
             where="--start",
             mend="choose a start inside, or other --data",
         )
@@ -162,10 +163,10 @@ async def _loop(prepared: Prepared, plant: Plant, session: Session, stop: Stop, 
 
 def _summarise(prepared: Prepared, session: Session, ending: conclusion.Ending, wall_s: float) -> Summary:
     """Write summary.json, report_data.json and manifest.json."""
-    summary = conclusion.summary(prepared.feed, prepared.options, session, ending, wall_s, peak_mb())
+    summary = figures.summary(prepared.feed, prepared.options, session, ending, wall_s, peak_mb())
     out = prepared.out
-    (out / "summary.json").write_bytes(conclusion.encode(summary))
-    conclusion.write_report_data(prepared.feed, session, ending, prepared.start_us, out)
+    (out / "summary.json").write_bytes(figures.encode(summary))
+    write_report_data(prepared.feed, session, ending, prepared.start_us, out)
     made = manifest.made(
         prepared.options.plain(), prepared.feed.inputs, summary.ledger.root, [plan.id for plan in session.plans]
     )

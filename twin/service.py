@@ -69,7 +69,7 @@ class Service:
         self.counts = Counts()
 
     async def tick(self, t_us: int, expected: Mapping[str, int] | None = None) -> None:
-        """One tick at `t_us`; `expected` are the MQTT sequence numbers that the plant handed to the broker (lockstep)."""
+        """One tick; `expected` are the MQTT sequence numbers that the plant handed to the broker (lockstep)."""
         began = time.perf_counter()
         await self._take_in(t_us, expected or {})
         planning_s = 0.0

@@ -69,3 +69,9 @@ class Gate:
 def midnight_us(t_us: int, zone: str) -> int:
     """The local midnight at or before `t_us`."""
     return instant_us(dt.datetime.fromtimestamp(t_us / 1e6, ZoneInfo(zone)).date(), zone)
+
+
+def period(start_us: int, hours: float, zone: str) -> str:
+    """`2016-09-05 00:00 to 2016-09-06 00:00`, local time."""
+    first, last = (dt.datetime.fromtimestamp(t / 1e6, ZoneInfo(zone)) for t in (start_us, start_us + hours * 3.6e9))
+    return f"{first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M}"

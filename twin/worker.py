@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import importlib
 import multiprocessing
 import os
 import resource
@@ -12,7 +13,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -21,7 +22,6 @@ from controller.mechanism import Mechanism, load
 from controller.plan import Budget, Plan, Stage
 from twin.errors import TwinError
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -53,6 +53,10 @@ def _measured(job: Callable[..., T], *args: Any) -> tuple[T, float, float]:
     return result, time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
+def _named(module: str, name: str, *args: Any) -> Any:
+    return getattr(importlib.import_module(module), name)(*args)
+
+
 def _solve(name: str, case: Case, stage: Stage, budget: Budget, warm: Plan | None) -> Plan:
     return _mechanism(name).plan(case, stage, budget, warm)
 
@@ -74,15 +78,15 @@ class Worker:
 
     async def solve(self, name: str, case: Case, stage: Stage, budget: Budget, warm: Plan | None) -> Plan:
         """The plan, with certificate.solve_s filled in. Raises SolveFailed with the reason."""
-        plan, solve_s = await self.timed(_solve, name, case, stage, budget, warm)
+        plan, solve_s = await self._timed(_solve, name, case, stage, budget, warm)
         return msgspec.structs.replace(plan, certificate=msgspec.structs.replace(plan.certificate, solve_s=solve_s))
 
-    async def run(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """The result of a module-level function, computed in the worker."""
-        result, _ = await self.timed(functools.partial(job, **kwargs) if kwargs else job, *args)
+    async def call(self, module: str, name: str, *args: Any) -> Any:
+        """`module.name(*args)`, imported and computed in the worker, so that its libraries stay out of the service."""
+        result, _ = await self._timed(_named, module, name, *args)
         return result
 
-    async def timed(self, job: Callable[..., T], *args: Any) -> tuple[T, float]:
+    async def _timed(self, job: Callable[..., T], *args: Any) -> tuple[T, float]:
         """(result, seconds). Raises SolveFailed on an exception, a dead process or a hung one."""
         loop = asyncio.get_running_loop()
         future = loop.run_in_executor(self._started(), _measured, job, *args)

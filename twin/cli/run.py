@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 import typer
@@ -95,34 +95,23 @@ def overview(summary: Summary) -> Table:
         title=f"{summary.site}: {summary.slots} slots, {summary.mechanism}", show_header=False, title_justify="left"
     )
     cost, money = summary.cost, summary.currency
-    rows: list[tuple[str, Any]] = [
+    told, sent, plans = summary.telemetry, summary.setpoints, summary.plans
+    rows = [
         ("site cost", _amount(cost.actual, money)),
         ("  no control", _amount(cost.no_control, money)),
         ("  rule selfuse", _amount(cost.selfuse, money)),
         ("  rule tou_night", _amount(cost.tou_night, money)),
         ("  perfect foresight (bound)", _amount(cost.perfect_foresight, money)),
-        ("captured saving", "-" if summary.captured is None else f"{summary.captured:.1%}"),
-        (
-            "readings",
-            f"{summary.telemetry.received} received, {summary.telemetry.lost} lost, {summary.telemetry.missing} missing",
-        ),
-        (
-            "setpoints",
-            f"{summary.setpoints.sent} sent, {summary.setpoints.verified} verified, {summary.setpoints.diverged} diverged",
-        ),
-        (
-            "plans",
-            f"{summary.plans.intraday} windows, {summary.plans.kept} kept, worst gap {_percent(summary.plans.max_gap)}",
-        ),
+        ("captured saving", _percent(summary.captured)),
+        ("readings", f"{told.received} received, {told.lost} lost, {told.missing} missing"),
+        ("setpoints", f"{sent.sent} sent, {sent.verified} verified, {sent.diverged} diverged"),
+        ("plans", f"{plans.intraday} windows, {plans.kept} kept, worst gap {_percent(plans.max_gap)}"),
         ("ledger", f"{summary.ledger.entries} entries, {'verified' if summary.ledger.verified else 'DOES NOT VERIFY'}"),
-        ("root", summary.ledger.root),
-        (
-            "wall time",
-            f"{summary.wall_s:.1f} s, service {summary.load.service_mb:.0f} MB, solver {summary.load.worker_mb:.0f} MB",
-        ),
+        ("wall time", f"{summary.wall_s:.1f} s"),
+        ("memory", f"service {summary.load.service_mb:.0f} MB, solver {summary.load.worker_mb:.0f} MB"),
     ]
     for name, value in rows:
-        table.add_row(name, str(value))
+        table.add_row(name, value)
     return table
 
 
@@ -141,9 +130,10 @@ def _hours(days: float | None, hours: float | None) -> float:
 
 
 def _ports(text: str) -> Literal["auto", "fixed"]:
-    if text == "auto" or text == "fixed":  # noqa: PLR1714 - the comparison narrows the type
-        return text
-    raise UsageError(f"ports {text!r}", where="--ports", mend="choose auto or fixed")
+    known: dict[str, Literal["auto", "fixed"]] = {"auto": "auto", "fixed": "fixed"}
+    if text not in known:
+        raise UsageError(f"ports {text!r}", where="--ports", mend="choose auto or fixed")
+    return known[text]
 
 
 @contextmanager

@@ -1,0 +1,100 @@
+"""summary.json of a run, from what its parts counted."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+
+from ledger import verify
+from twin.conclusion import Ending
+from twin.feed import Feed
+from twin.options import RunOptions
+from twin.session import Session
+from twin.summary import (
+    CostFigures,
+    LedgerFigures,
+    LoadFigures,
+    PlanFigures,
+    SetpointFigures,
+    Summary,
+    TelemetryFigures,
+)
+
+
+def summary(
+    feed: Feed, options: RunOptions, session: Session, ending: Ending, wall_s: float, service_mb: float
+) -> Summary:
+    """All figures of the run; verifies the ledger as it lies on the disk."""
+    stats, service = session.gateway.stats, session.service
+    counts, checked = service.planner.counts, verify.verify(session.ledger.folder)
+    compared = ending.comparison
+    costs = {} if compared is None else {name: one.cost.total for name, one in compared.references.items()}
+    bound = None if compared is None else compared.bound
+    actual = None if ending.actual is None else ending.actual.total
+    return Summary(
+        site=feed.site.id,
+        mechanism=feed.site.mechanism.name,
+        clock=options.clock,
+        seed=options.seed,
+        slots=ending.slots,
+        currency=feed.site.currency,
+        cost=CostFigures(
+            actual=_money(actual),
+            no_control=_money(costs.get("no_control")),
+            selfuse=_money(costs.get("selfuse")),
+            tou_night=_money(costs.get("tou_night")),
+            perfect_foresight=_money(bound),
+        ),
+        captured=captured(actual, costs.get("no_control"), bound),
+        telemetry=TelemetryFigures(
+            received=stats.received, stored=session.store.counts.readings_stored, lost=stats.lost, missing=stats.missing
+        ),
+        setpoints=SetpointFigures(
+            sent=stats.sent,
+            verified=stats.verified,
+            rejected=stats.rejected,
+            expired=stats.expired,
+            diverged=stats.diverged,
+            superseded=stats.superseded,
+            following=service.following.share,
+        ),
+        plans=PlanFigures(
+            day_ahead=counts.day_ahead,
+            intraday=counts.intraday,
+            kept=counts.kept,
+            max_gap=max(counts.gaps, default=None),
+            max_deviation_gain=max(counts.deviation_gains, default=None),
+            solve_s_p50=_quantile(counts.solve_s, 0.5),
+            solve_s_p99=_quantile(counts.solve_s, 0.99),
+        ),
+        ledger=LedgerFigures(entries=checked.entries, root=checked.root, verified=checked.ok),
+        load=LoadFigures(
+            service_mb=round(service_mb, 1),
+            worker_mb=round(session.worker.peak_mb, 1),
+            tick_s_p50=_quantile(service.counts.tick_s, 0.5),
+            tick_s_p99=_quantile(service.counts.tick_s, 0.99),
+            skipped_ticks=service.counts.skipped,
+        ),
+        wall_s=round(wall_s, 2),
+        stopped=ending.stopped,
+    )
+
+
+def captured(actual: float | None, no_control: float | None, bound: float | None) -> float | None:
+    """Share of the achievable saving; None where nothing could be saved."""
+    if actual is None or no_control is None or bound is None or no_control - bound < 1e-9:
+        return None
+    return round((no_control - actual) / (no_control - bound), 6)
+
+
+def _money(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)
+
+
+def _quantile(values: list[float], q: float) -> float | None:
+    return round(float(np.quantile(values, q)), 6) if values else None
+
+
+def encode(value: Summary) -> bytes:
+    """Indented JSON; msgspec writes no NaN."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
