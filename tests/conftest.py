@@ -1,0 +1,83 @@
+"""Fixtures that many folders share: the installed command, one short run of the whole loop, server programs, a site."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from twin.site import Site, load_site
+
+ROOT = Path(__file__).parents[1]
+COMMAND = Path(sys.executable).with_name("vpptwin")
+"""The command as it was installed beside this interpreter."""
+
+Vpptwin = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def vpptwin() -> Vpptwin:
+    """Runs the installed command in a process of its own: `vpptwin("ledger", "verify", folder, expect=1)`."""
+
+    def call(
+        *words: str | Path, expect: int | None = 0, cwd: Path | None = None, timeout: float = 100, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [str(COMMAND), *map(str, words)],
+            capture_output=True,
+            text=True,
+            cwd=cwd or ROOT,
+            timeout=timeout,
+            check=False,
+            env={**os.environ, "COLUMNS": "240", **environment},
+        )
+        if expect is not None:
+            assert done.returncode == expect, f"exit {done.returncode}, not {expect}: {done.stdout}\n{done.stderr}"
+        return done
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def short_run(vpptwin: Vpptwin, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of one finished run: two homes from 15:00 to 17:00 local time, the peak price beginning at 16:00.
+
+    Shared by many tests, so it must not be written to: copy it first.
+    """
+    folder = tmp_path_factory.mktemp("short") / "run"
+    words = ("--start", "2016-09-05T15:00", "--hours", "2", "--seed", "7", "--out", folder)
+    vpptwin("run", ROOT / "examples" / "sites" / "two-homes.yaml", *words)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def require() -> Callable[[str], str]:
+    """`require("mosquitto")` is the path of a server program; without it a test is skipped, or fails if it must run."""
+
+    def path_of(program: str) -> str:
+        found = shutil.which(program) or shutil.which(program, path="/usr/sbin:/usr/local/sbin:/sbin")
+        if found is None:
+            reason = f"{program} is not installed"
+            if os.environ.get("REQUIRE_SERVERS") == "1":
+                pytest.fail(f"{reason}, and REQUIRE_SERVERS=1 wants it")
+            pytest.skip(reason)
+        return found
+
+    return path_of
+
+
+@pytest.fixture(scope="session")
+def two_homes() -> Site:
+    """The small example site."""
+    return load_site(ROOT / "examples" / "sites" / "two-homes.yaml")
+
+
+@pytest.fixture(scope="session")
+def eight_homes() -> Site:
+    """The example site with a turbine and an interruptible load."""
+    return load_site(ROOT / "examples" / "sites" / "homes.yaml")
