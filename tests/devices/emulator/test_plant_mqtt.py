@@ -13,6 +13,7 @@ from typing import Any
 
 import paho.mqtt.client as mqtt
 import pytest
+from pymodbus.client import AsyncModbusTcpClient
 
 from devices.broker import Broker, mosquitto_path
 from devices.description import BrokerSpec
@@ -93,7 +94,8 @@ async def test_meters_publish_what_was_promised(site: Any, kind: Any) -> None:
             assert not any(retained for topic, _, retained, _ in ear.heard if topic.endswith("telemetry"))
         await asyncio.to_thread(ear.until, lambda: ear.statuses("meter-1") == ["online", "offline"])
         async with listening(spec) as late:
-            await asyncio.to_thread(late.until, lambda: late.statuses("meter-vpp") == ["offline"])
+            # amqtt sometimes delivers a retained message twice: what counts is that nothing else is heard.
+            await asyncio.to_thread(late.until, lambda: set(late.statuses("meter-vpp")) == {"offline"})
             assert all(retained for _, _, retained, _ in late.heard)
 
 
@@ -164,6 +166,11 @@ async def test_serve_steps_on_the_clock_and_publishes_each_period(site: Any) -> 
         async with build(site, spec, physics_s=0.05, telemetry_s=0.2) as plant:
             serving = asyncio.ensure_future(plant.serve())
             await asyncio.to_thread(ear.until, lambda: len(ear.telemetry("meter-1")) >= 5)
+            battery = next(one for one in plant.endpoints if one.device == "bat-1")
+            async with AsyncModbusTcpClient(battery.host, port=battery.port) as client:
+                asked = time.monotonic()
+                assert (await client.read_holding_registers(40000, count=2, device_id=2)).registers == [0x5375, 0x6E53]
+                assert time.monotonic() - asked >= 0.05, "latency_ms"
             serving.cancel()
             await asyncio.gather(serving, return_exceptions=True)
         stamps = [told["ts"] for told in ear.telemetry("meter-1")]
