@@ -2,7 +2,7 @@
 
     minimise 1/2 x'Px + c'x + constant   subject to   row_lo <= Ax <= row_hi,  col_lo <= x <= col_hi
 
-A `Program` collects columns and rows, `build()` freezes its matrices into a `Model`; what may change from solve to solve
+A `Program` collects columns and rows, `build()` freezes its matrices into a `Model`; what may change between solves
 (costs, bounds) lives in `Vectors`. `PreparedQp` keeps one PIQP solver per model and only updates its vectors.
 """
 

@@ -1,7 +1,7 @@
 """Prices by one leader, answers by many followers: the leader's profit at given prices and its upper bound.
 
 Leader: max F = sum of payments - cost of serving the followers' net need from the market and its own assets, over
-pi_s <= lambda_b <= lambda_s <= pi_b (models/twostage.md section 3, paper eq 24). Every follower answers with its optimum.
+pi_s <= lambda_b <= lambda_s <= pi_b (models/twostage.md section 3, paper eq 24). Followers answer with their optimum.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ loses profit; it ends where no single neighbour is better.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -62,7 +63,7 @@ class PieceProgram:
             sizes += [model.column_count, model.row_count, model.column_count]
         sizes += [self.leader_model.column_count, self.steps, self.steps]
         edges = np.cumsum([0, *sizes])
-        self._places = [np.arange(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+        self._places = [np.arange(a, b) for a, b in pairwise(edges)]
         self.qp = PreparedQp(self._model(int(edges[-1])))
 
     def solve(self, game: PriceGame, patterns: tuple[Pattern, ...]) -> PieceOptimum:
@@ -150,8 +151,8 @@ class PieceProgram:
         hi += [leader.col_hi, market.to_prosumer, market.to_prosumer]
         row_lo += [leader.row_lo, np.zeros(self.steps)]
         row_hi += [leader.row_hi, np.full(self.steps, np.inf)]
-        parts = (np.concatenate(part) for part in (cost, lo, hi, row_lo, row_hi))
-        return Vectors(*parts, leader.constant)
+        parts = [np.concatenate(part) for part in (cost, lo, hi, row_lo, row_hi)]
+        return Vectors(parts[0], parts[1], parts[2], parts[3], parts[4], leader.constant)
 
     def _neighbour(
         self, patterns: tuple[Pattern, ...], x: FloatArray, multiplier: FloatArray, vectors: Vectors

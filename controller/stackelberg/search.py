@@ -7,7 +7,7 @@ randomness is seeded: the same game and budget give the same prices. The result 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,9 +21,13 @@ SPREADS = (0.003, 0.03, 0.15, 0.4, 0.7)
 RESTARTS_PER_ROUND = 12
 SCALES = (0.02, 0.06, 0.2)
 """Sizes of perturbations, share of the price range; taken in turn."""
+SHARES = (0.15, 0.4, 1.0)
+"""Shares of the steps that move, taken in turn."""
 PIECES_PER_CLIMB = 8
 IDLE_KW = 1e-6
 """Nobody trades below this."""
+TIE = 1e-6
+"""Profits closer than this count as equal, currency."""
 SEED = 842
 
 
@@ -49,61 +53,69 @@ class Found:
 def search(
     game: PriceGame, program: PieceProgram, limits: SearchLimits, denominator: float, warm: Prices | None = None
 ) -> Found:
-    """Best prices found. `denominator` turns the distance to the bound into the plan's gap; `warm` is one more start."""
-    bound = game.bound()
-    best, pieces, restarts = bound.market, 0, 0
-
-    def done() -> bool:
-        near = bound.profit - best.profit <= limits.gap * max(abs(best.profit), denominator)
-        return near or pieces >= limits.pieces
-
-    for start in _starts(game, bound, warm):
-        if done():
+    """Best prices found. `denominator`: least one of the gap, currency; `warm`: one more start."""
+    run = _Run(game, program, limits, denominator, game.bound())
+    for start in run.starts(warm):
+        if run.done:
             break
-        best, used = _improve(game, program, start, best, limits.pieces - pieces)
-        pieces += used
-    for start in _perturbed(game, lambda: best, limits.rounds):
-        if done():
-            break
-        best, used = _improve(game, program, start, best, limits.pieces - pieces)
-        pieces, restarts = pieces + used, restarts + 1
-    return Found(_settled(game, best), bound, pieces, restarts)
-
-
-def _improve(game: PriceGame, program: PieceProgram, start: Prices, best: Outcome, left: int) -> tuple[Outcome, int]:
-    """Climb from a start; the better of the result and the best so far."""
-    try:
-        found, used = climb(game, program, game.evaluate(start), min(PIECES_PER_CLIMB, left))
-    except ControllerError:  # the answer to these prices did not converge: not a candidate
-        return best, 1
-    return (found if found.profit > best.profit else best), used
-
-
-def _starts(game: PriceGame, bound: Bound, warm: Prices | None) -> Iterator[Prices]:
-    low, high = game.market.from_prosumer, game.market.to_prosumer
-    if warm is not None:
-        to = np.clip(warm.to_prosumer, low, high)
-        yield Prices(to, np.clip(warm.from_prosumer, low, to))
-    marginal = np.clip(bound.central.marginal_per_kwh, low, high)
-    for spread in SPREADS:
-        yield Prices(marginal + spread * (high - marginal), marginal - spread * (marginal - low))
-
-
-def _perturbed(game: PriceGame, best: Callable[[], Outcome], rounds: int) -> Iterator[Prices]:
-    """Prices around the best, some steps moved at a time."""
+        run.improve(start)
+    restarts = 0
     random = np.random.default_rng(SEED)
-    low, high = game.market.from_prosumer, game.market.to_prosumer
-    n = low.shape[0]
-    for number in range(rounds * RESTARTS_PER_ROUND):
-        scale, share = SCALES[number % len(SCALES)], (0.15, 0.4, 1.0)[number // len(SCALES) % 3]
-        around = best().prices
-        moves = [(random.random(n) < share) * scale * (high - low) * random.standard_normal(n) for _ in range(2)]
-        to = np.clip(around.to_prosumer + moves[0], low, high)
-        yield Prices(to, np.clip(around.from_prosumer + moves[1], low, to))
+    while restarts < limits.rounds * RESTARTS_PER_ROUND and not run.done:
+        run.improve(run.perturbed(random, restarts))
+        restarts += 1
+    return Found(_settled(game, run.best), run.bound, run.pieces, restarts)
+
+
+class _Run:
+    """The best so far and the work spent."""
+
+    def __init__(
+        self, game: PriceGame, program: PieceProgram, limits: SearchLimits, denominator: float, bound: Bound
+    ) -> None:
+        self.game, self.program, self.limits, self.denominator, self.bound = game, program, limits, denominator, bound
+        self.best, self.pieces = bound.market, 0
+        self._low, self._high = game.market.from_prosumer, game.market.to_prosumer
+
+    @property
+    def done(self) -> bool:
+        """Gap reached or budget spent."""
+        wanted = self.limits.gap * max(abs(self.best.profit), self.denominator)
+        return self.bound.profit - self.best.profit <= wanted or self.pieces >= self.limits.pieces
+
+    def improve(self, start: Prices) -> None:
+        """Climb from a start and keep the result if it is better."""
+        left = min(PIECES_PER_CLIMB, self.limits.pieces - self.pieces)
+        try:
+            found, used = climb(self.game, self.program, self.game.evaluate(start), left)
+        except ControllerError:  # an answer did not converge: these prices are no candidate
+            self.pieces += 1
+            return
+        self.pieces += used
+        if found.profit > self.best.profit:
+            self.best = found
+
+    def starts(self, warm: Prices | None) -> Iterator[Prices]:
+        """The last window's prices and marginal prices spread towards the market's."""
+        low, high = self._low, self._high
+        if warm is not None:
+            to = np.clip(warm.to_prosumer, low, high)
+            yield Prices(to, np.clip(warm.from_prosumer, low, to))
+        marginal = np.clip(self.bound.central.marginal_per_kwh, low, high)
+        for spread in SPREADS:
+            yield Prices(marginal + spread * (high - marginal), marginal - spread * (marginal - low))
+
+    def perturbed(self, random: np.random.Generator, number: int) -> Prices:
+        """Prices around the best, a share of the steps moved."""
+        scale, share = SCALES[number % len(SCALES)], SHARES[number // len(SCALES) % len(SHARES)]
+        width, n = scale * (self._high - self._low), self._low.shape[0]
+        moves = [(random.random(n) < share) * width * random.standard_normal(n) for _ in range(2)]
+        to = np.clip(self.best.prices.to_prosumer + moves[0], self._low, self._high)
+        return Prices(to, np.clip(self.best.prices.from_prosumer + moves[1], self._low, to))
 
 
 def _settled(game: PriceGame, best: Outcome) -> Outcome:
-    """Market prices in steps where nobody trades at the leader's: no answer changes, since what nobody does gets dearer.
+    """Market prices in steps where nobody trades at the leader's: no answer changes, what nobody does gets dearer.
 
     The rule for ties: among prices of equal profit those nearest the market's, which every prosumer already knows.
     """
@@ -115,4 +127,4 @@ def _settled(game: PriceGame, best: Outcome) -> Outcome:
         settled = game.evaluate(prices)
     except ControllerError:
         return best
-    return settled if settled.profit >= best.profit - 1e-6 else best
+    return settled if settled.profit >= best.profit - TIE else best

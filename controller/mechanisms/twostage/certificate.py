@@ -64,7 +64,7 @@ def window_certificate(case: Case, game: PriceGame, found: Found, target: float,
 
 
 def deviation_gain(game: PriceGame, outcome: Outcome) -> float:
-    """Most that one follower saves by any other feasible behaviour at these prices, by another solver and formulation."""
+    """Most that one follower saves by behaving differently at these prices, by another solver and formulation."""
     gains = [0.0]
     for prepared, answer in zip(game.followers, outcome.followers, strict=True):
         player: Player = prepared.player.priced(outcome.prices.to_prosumer, outcome.prices.from_prosumer)

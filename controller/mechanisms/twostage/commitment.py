@@ -1,4 +1,4 @@
-"""Turbine commitment as integer columns: on/off, starts and stops, minimum times, ramps (models/twostage.md section 2)."""
+"""Turbine commitment as integer columns: on/off, starts, stops, minimum times, ramps (models/twostage.md section 2)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from math import ceil
 import numpy as np
 
 from controller.case import FloatArray, Turbine
-from controller.qp import Model, Program, Term, Vectors
+from controller.qp import IntArray, Model, Program, Term, Vectors
 from controller.stackelberg.player import Commitment, Player, turbine_limits_kw
 
 
@@ -36,7 +36,7 @@ def declare_commitment(program: Program, player: Player, asset: Turbine, whole: 
 
 
 def _declare_minimum_times(
-    program: Program, asset: Turbine, player: Player, on: FloatArray, start: FloatArray, stop: FloatArray
+    program: Program, asset: Turbine, player: Player, on: IntArray, start: IntArray, stop: IntArray
 ) -> None:
     """Starts within the last min_up steps keep it on, stops within the last min_down keep it off (Rajan-Takriti)."""
     slot_h = float(player.hours[0])

@@ -1,4 +1,4 @@
-"""Day-ahead plan by direct control: the cheapest operation of the whole site (models/twostage.md section 2, Strategy 2).
+"""Day-ahead plan by direct control: the site's cheapest operation (models/twostage.md section 2, Strategy 2).
 
 HiGHS decides on/off states and directions; with them fixed, one convex program gives exact powers, true cost and worths
 of stored energy.
@@ -18,7 +18,7 @@ from controller.mechanisms.twostage.players import CENTRAL, party_load_kw, stora
 from controller.mechanisms.twostage.settings import Settings
 from controller.mechanisms.twostage.tail import cheapest_worth, tail_of
 from controller.plan import Budget
-from controller.qp import Model, Program, Term, Vectors
+from controller.qp import IntArray, Model, Program, Term, Vectors
 from controller.stackelberg.player import (
     Player,
     declare_asset,
@@ -90,10 +90,10 @@ def site_player(case: Case, settings: Settings) -> Player:
     return with_caps(case, player)
 
 
-def _commitment_program(player: Player, whole: int) -> tuple[Model, Vectors, dict[str, FloatArray]]:
+def _commitment_program(player: Player, whole: int) -> tuple[Model, Vectors, dict[str, IntArray]]:
     """The mixed-integer program and, per storage, the steps that have a direction binary."""
     program, supply = Program(), list[Term]()
-    binaries = {}
+    binaries: dict[str, IntArray] = {}
     for asset in player.assets:
         if isinstance(asset, Turbine):
             supply += declare_commitment(program, player, asset, whole)
@@ -116,7 +116,7 @@ def _commitment_program(player: Player, whole: int) -> tuple[Model, Vectors, dic
     return model, vectors, binaries
 
 
-def _declare_direction(program: Program, asset: Storage, steps: FloatArray) -> None:
+def _declare_direction(program: Program, asset: Storage, steps: IntArray) -> None:
     """charge <= rating * z, discharge <= rating * (1 - z)."""
     n = steps.shape[0]
     charging = program.add_columns(f"{asset.id}.charging", n, hi=1.0, integer=True)
@@ -134,7 +134,7 @@ def _on(model: Model, milp: MilpSolution, asset: Turbine) -> FloatArray:
 
 
 def _directions(
-    model: Model, milp: MilpSolution, player: Player, binaries: dict[str, FloatArray]
+    model: Model, milp: MilpSolution, player: Player, binaries: dict[str, IntArray]
 ) -> dict[str, FloatArray]:
     directions = {}
     for name, steps in binaries.items():

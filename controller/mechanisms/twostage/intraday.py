@@ -1,4 +1,4 @@
-"""One intraday window as a price game: prosumers follow, commitment from the day-ahead plan (models/twostage.md section 3)."""
+"""One intraday window as a price game, commitment from the day-ahead plan (models/twostage.md section 3)."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _reachable(turbine: Turbine, on: FloatArray, slot_h: float) -> FloatArray:
 
 
 def _adjustments(case: Case, settings: Settings) -> dict[str, Adjustment]:
-    """Penalties for leaving the day-ahead powers; a storage keeps its term without a plan, so that answers stay unique."""
+    """Penalties for leaving the day-ahead powers; storages keep theirs without a plan, so that answers stay unique."""
     result = {}
     for asset in case.assets:
         gamma = {Storage: settings.gamma_storage_per_kw2h, Turbine: settings.gamma_turbine_per_kw2h}.get(type(asset))

@@ -104,8 +104,8 @@ def _quantised(case: Case) -> Case:
 
     def rounded(tariff: Tariff) -> Tariff:
         return Tariff(
-            np.round(np.asarray(tariff.import_per_kwh, dtype=np.float64), PRICE_DIGITS),
-            np.round(np.asarray(tariff.export_per_kwh, dtype=np.float64), PRICE_DIGITS),
+            np.asarray(np.round(np.asarray(tariff.import_per_kwh, dtype=np.float64), PRICE_DIGITS), dtype=np.float64),
+            np.asarray(np.round(np.asarray(tariff.export_per_kwh, dtype=np.float64), PRICE_DIGITS), dtype=np.float64),
         )
 
     return replace(case, tariff=rounded(case.tariff), tail=None if case.tail is None else rounded(case.tail))

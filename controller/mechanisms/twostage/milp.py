@@ -93,9 +93,8 @@ def _linear_program(model: Model, vectors: Vectors) -> highspy.HighsLp:
     lp.a_matrix_.value_ = matrix.data
     kinds = np.where(np.concatenate([model.integer, np.zeros(squares, dtype=bool)]), 1, 0)
     if kinds.any():
-        lp.integrality_ = [
-            highspy.HighsVarType.kInteger if kind else highspy.HighsVarType.kContinuous for kind in kinds
-        ]
+        types = highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger
+        lp.integrality_ = [types[kind] for kind in kinds]
     return lp
 
 
@@ -104,7 +103,10 @@ def _tangents(model: Model, vectors: Vectors) -> tuple[sp.csr_matrix, FloatArray
     weights = model.quad.diagonal() / 2
     columns = np.flatnonzero(weights)
     n = weights.shape[0]
-    rows, cols, values, low = [], [], [], []
+    rows: list[int] = []
+    cols: list[int] = []
+    values: list[float] = []
+    low: list[float] = []
     for place, column in enumerate(columns):
         weight, lo, hi = weights[column], vectors.col_lo[column], vectors.col_hi[column]
         enough = ceil(1 + (hi - lo) / 2 * sqrt(weight / TANGENT_ERROR))

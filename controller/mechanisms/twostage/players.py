@@ -48,7 +48,7 @@ def check_owners(case: Case) -> None:
             raise ControllerError(
                 f"{asset.id} belongs to {asset.party!r}",
                 where=f"site {case.site}",
-                mend="give it to a prosumer or the operator",
+                mend="give it to a prosumer or operator",
             )
 
 

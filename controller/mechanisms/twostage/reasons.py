@@ -25,7 +25,7 @@ LIMITS = {
 
 
 def reasons_of(model: Model, player: Player, response: Response) -> list[Reason]:
-    """Binding upper limits of powers and both limits of stored energy; over a soft grid cap the price of exceeding it."""
+    """Binding upper limits of powers, both limits of stored energy, and soft grid caps that are exceeded."""
     assert response.solution is not None
     dual, x = response.solution.col_dual, response.solution.x
     found = []
@@ -40,15 +40,9 @@ def reasons_of(model: Model, player: Player, response: Response) -> list[Reason]
             ]
             continue
         shadow = -dual[places] if part != "energy" else np.abs(dual[places])
-        found += [
-            Reason(
-                owner,
-                int(k),
-                f"{LIMITS[part]} {'at its highest' if dual[places[k]] < 0 else 'at its lowest'}",
-                round(float(shadow[k]), 6),
-            )
-            for k in np.flatnonzero(shadow > LEAST)
-        ]
+        for k in np.flatnonzero(shadow > LEAST):
+            side = "at its highest" if dual[places[k]] < 0 else "at its lowest"
+            found.append(Reason(owner, int(k), f"{LIMITS[part]} {side}", round(float(shadow[k]), 6)))
     return found
 
 

@@ -9,6 +9,9 @@ import numpy as np
 
 from controller.case import Case, FloatArray
 from controller.mechanisms.twostage.players import grid_of, operator_of, prosumers_of
+from controller.qp import IntArray
+
+Row = FloatArray | tuple[float, ...]
 
 PRICE_DIGITS = 6
 WH_PER_KWH_MICRO = 1000
@@ -47,12 +50,10 @@ def account_of(
     )
 
 
-def _receipts(
-    given_wh: FloatArray, buy: FloatArray | tuple[float, ...], sell: FloatArray | tuple[float, ...]
-) -> FloatArray:
+def _receipts(given_wh: IntArray, buy: Row, sell: Row) -> IntArray:
     """Micro-currency received per slot for energy given at `sell` (> 0) or taken at `buy` (< 0)."""
     price = np.where(given_wh >= 0, np.asarray(sell), np.asarray(buy))
-    return np.rint(given_wh * price * WH_PER_KWH_MICRO).astype(np.int64)
+    return np.asarray(np.rint(given_wh * price * WH_PER_KWH_MICRO).astype(np.int64))
 
 
 def price_row(price: FloatArray, low: FloatArray, high: FloatArray) -> tuple[float, ...]:

@@ -1,8 +1,8 @@
 """What lies beyond the horizon: hourly blocks of prices and net load, and the worth of what is stored at its end.
 
-Measured alternatives of the end (models/twostage.md section 3): a hard state of charge from a wrong forecast makes
-senseless worths. Here the worth of each storage's content is a concave curve: the saving it brings its owner after the
-window, at market prices, by the owner's own program over the tail. Without a tail the day-ahead worth is taken,
+A hard state of charge from a wrong forecast makes senseless worths. Here the worth of each storage's content is a
+concave curve: the saving it brings the site after the window, by the site's own program over the tail, as the day-ahead
+plan values it. Without a tail the day-ahead worth is taken,
 `terminal_spread_per_kwh` higher below the day-ahead state of charge and lower above it.
 """
 
@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from controller.case import Case, FloatArray, Storage
-from controller.mechanisms.twostage.players import operator_of, storages_of
+from controller.case import Case, FloatArray, Storage, Turbine
+from controller.mechanisms.twostage.players import storages_of
 from controller.mechanisms.twostage.settings import Settings
-from controller.stackelberg.player import Player, Terminal, energy_limits_kwh
+from controller.stackelberg.player import Commitment, Player, Terminal, energy_limits_kwh
 from controller.stackelberg.response import SolverShelf
 
 BLOCK_H = 1.0
@@ -64,44 +64,62 @@ def window_terminals(case: Case, settings: Settings, shelf: SolverShelf) -> dict
     """Worth of every storage's content at the end of an intraday window."""
     tail = tail_of(case)
     if tail is not None:
-        return {s.id: _tail_worth(case, tail, s, settings, shelf) for s in storages_of(case)}
+        return _tail_worths(case, tail, settings, shelf)
     return {s.id: _plan_worth(case, s, settings) for s in storages_of(case)}
 
 
-def _tail_worth(case: Case, tail: Tail, storage: Storage, settings: Settings, shelf: SolverShelf) -> Terminal:
-    """Duals of the stored energy at the middles of equal pieces of its range."""
-    floor, ceiling = energy_limits_kwh(storage)
-    pieces = settings.terminal_segments
-    width = (ceiling - floor) / pieces
-    values = np.empty(pieces)
+def _tail_worths(case: Case, tail: Tail, settings: Settings, shelf: SolverShelf) -> dict[str, Terminal]:
+    """Duals of the stored energies with all storages at the middles of equal pieces of their range."""
+    pieces, storages = settings.terminal_segments, storages_of(case)
+    if not storages:
+        return {}
+    values = np.empty((len(storages), pieces))
+    widths = []
     for piece in range(pieces):
-        start = replace(storage, soc_pu=(floor + (piece + 0.5) * width) / (storage.e_wh / 1000))
-        player = Player(
-            name=f"tail of {storage.id}",
-            assets=(start,),
-            hours=tail.hours,
-            load_kw=_share(case, storage) * _net_seen(case, tail, storage),
-            buy_per_kwh=tail.buy_per_kwh,
-            sell_per_kwh=tail.sell_per_kwh,
-            terminals={storage.id: cheapest_worth(start, tail.buy_per_kwh)},
-            late_per_kwh=settings.late_per_kwh,
-        )
-        values[piece] = shelf.prepare(player).respond(tail.buy_per_kwh, tail.sell_per_kwh).value_per_kwh[storage.id][0]
-    return Terminal(np.full(pieces, width), np.minimum.accumulate(np.maximum(values, 0.0)))
+        level = (piece + 0.5) / pieces
+        player = _tail_player(case, tail, settings, level)
+        response = shelf.prepare(player).respond(tail.buy_per_kwh, tail.sell_per_kwh)
+        values[:, piece] = [response.value_per_kwh[s.id][0] for s in storages]
+    for storage in storages:
+        floor, ceiling = energy_limits_kwh(storage)
+        widths.append(np.full(pieces, (ceiling - floor) / pieces))
+    falling = np.minimum.accumulate(np.maximum(values, 0.0), axis=1)
+    return {s.id: Terminal(widths[k], falling[k]) for k, s in enumerate(storages)}
 
 
-def _net_seen(case: Case, tail: Tail, storage: Storage) -> FloatArray:
-    """Net load a storage can serve: its party's; the operator's serve the whole site."""
+def _tail_player(case: Case, tail: Tail, settings: Settings, level: float) -> Player:
+    """The site in one hand over the tail: storages filled to `level` of their range, turbines free of commitment."""
     zero = np.zeros(tail.hours.shape[0])
-    if storage.party == operator_of(case):
-        return np.asarray(np.sum([zero, *tail.net_kw.values()], axis=0))
-    return tail.net_kw.get(storage.party, zero)
+    storages = tuple(_filled(s, level) for s in storages_of(case))
+    turbines = tuple(_relaxed(a) for a in case.assets if isinstance(a, Turbine))
+    always = Commitment(on=np.ones_like(zero), p_before_kw=0.0, on_before=True)
+    return Player(
+        name="tail",
+        assets=(*storages, *turbines),
+        hours=tail.hours,
+        load_kw=np.asarray(np.sum([zero, *tail.net_kw.values()], axis=0)),
+        buy_per_kwh=tail.buy_per_kwh,
+        sell_per_kwh=tail.sell_per_kwh,
+        terminals={s.id: cheapest_worth(s, tail.buy_per_kwh) for s in storages},
+        commitments={turbine.id: always for turbine in turbines},
+        late_per_kwh=settings.late_per_kwh,
+    )
 
 
-def _share(case: Case, storage: Storage) -> float:
-    """Storages of one party share its net load by their sizes."""
-    total = sum(other.e_wh for other in storages_of(case) if other.party == storage.party)
-    return storage.e_wh / total
+def _filled(storage: Storage, level: float) -> Storage:
+    floor, ceiling = energy_limits_kwh(storage)
+    return replace(storage, soc_pu=(floor + level * (ceiling - floor)) / (storage.e_wh / 1000))
+
+
+def _relaxed(turbine: Turbine) -> Turbine:
+    """Without commitment: fixed hourly cost spread over its rating, no lowest power, no ramp."""
+    return replace(
+        turbine,
+        p_min_w=0.0,
+        ramp_w_per_h=turbine.p_max_w * 1000,
+        cost_b_per_kwh=turbine.cost_b_per_kwh + turbine.cost_c_per_h / (turbine.p_max_w / 1000),
+        cost_c_per_h=0.0,
+    )
 
 
 def _plan_worth(case: Case, storage: Storage, settings: Settings) -> Terminal:
