@@ -4,9 +4,12 @@ from __future__ import annotations
 
 
 class TwinError(Exception):
-    """what, where and mend are separate so that a page or a log line can show them apart; str() joins them."""
+    """what, where and mend are separate so that a page or a log line can show them apart; str() joins them.
 
-    def __init__(self, what: str, *, where: str = "", mend: str = "") -> None:
+    All three are kept in args, by which an error is pickled on its way out of the solver process.
+    """
+
+    def __init__(self, what: str, where: str = "", mend: str = "") -> None:
         self.what, self.where, self.mend = what, where, mend
         super().__init__(what, where, mend)
 

@@ -51,7 +51,7 @@ class Planner:
         accept: Callable[[Plan, int], None],
         report: Callable[[str, str], None],
     ) -> None:
-        """`build_case(t_us, stage, day_ahead)`; `accept(plan, issued_us)` stores it; `report(what, where)` keeps a fault."""
+        """`build_case(t_us, stage, day_ahead)`; `accept(plan, issued_us)` stores; `report(what, where)` a fault."""
         self._mechanism, self._budget, self._solver, self._build_case = mechanism, budget, solver, build_case
         self._delay_us, self._accept, self._report = delay_us, accept, report
         self._in_force: list[tuple[int, Plan]] = []
@@ -65,8 +65,8 @@ class Planner:
         return self._warm.get("day_ahead")
 
     async def refresh(self, t_us: int, *, gate: bool) -> None:
-        """Solve what falls due at `t_us` and wait for it (lockstep)."""
-        if gate or self.day_ahead is None:
+        """Solve what falls due at `t_us` and wait for it (lockstep); a day ahead that was missed or failed is due."""
+        if gate or self.day_ahead is None or _end_us(self.day_ahead) <= t_us:
             await self._solve(t_us, "day_ahead")
         await self._solve(t_us, "intraday")
 
@@ -87,7 +87,7 @@ class Planner:
     def plan_at(self, t_us: int) -> Plan | None:
         """The newest plan that is in effect and covers `t_us`; None if there is none."""
         for effective_us, plan in reversed(self._in_force):
-            if effective_us <= t_us < plan.start_us + plan.slots * plan.slot_s * 1_000_000:
+            if effective_us <= t_us < _end_us(plan):
                 return plan
         return None
 
@@ -104,7 +104,8 @@ class Planner:
             self._keep(stage, t_us, str(error))
             return
         self._warm[stage] = plan
-        self._in_force = [*self._in_force, (t_us + self._delay_us, plan)][-8:]
+        standing = [pair for pair in self._in_force if _end_us(pair[1]) > t_us]
+        self._in_force = [*standing, (t_us + self._delay_us, plan)]
         self._count(plan)
         self._accept(plan, t_us)
 
@@ -122,6 +123,10 @@ class Planner:
             self.counts.kept += 1
         log.warning("%s plan of %s failed, the last valid plan is kept: %s", stage, iso(t_us), why)
         self._report(f"last valid plan kept: {why}", f"{stage} {iso(t_us)}")
+
+
+def _end_us(plan: Plan) -> int:
+    return plan.start_us + plan.slots * plan.slot_s * 1_000_000
 
 
 def _check(plan: Plan, case: Case) -> None:
