@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 from devices.points import quanta
 from devices.readings import Quality, Reading
@@ -42,15 +43,21 @@ class MeteredSlot:
         return "actual" if self.count and all(quality == "actual" for quality in parts) else "estimated"
 
 
+_Leaves = dict[int, tuple[int, bytes]]
+"""Time stamp -> sequence number and leaf hash: one reading per moment, as in the store. Leaves themselves are large."""
+
+
 @dataclass(slots=True)
 class _Device:
-    leaves: list[tuple[int, bytes]] = field(default_factory=list)
+    leaves: _Leaves = field(default_factory=dict)
     registers: dict[str, list[tuple[int, int]]] = field(default_factory=lambda: {name: [] for name in COUNTERS})
     bad_us: list[int] = field(default_factory=list)
     closed_at: dict[str, int] = field(default_factory=dict)
     """Register at which the last slot was closed: the next one opens there, so that no Wh is lost or counted twice."""
-    closed: dict[int, tuple[MeteredSlot, list[tuple[int, bytes]]]] = field(default_factory=dict)
+    closed: dict[int, tuple[MeteredSlot, _Leaves]] = field(default_factory=dict)
     """The newest KEPT_SLOTS closed slots with their leaves, for readings that come late."""
+    sealed_us: int | None = None
+    """End of the closed slots that are no longer kept: what is older can enter no batch any more."""
     late: set[int] = field(default_factory=set)
 
 
@@ -62,20 +69,26 @@ class Meterings:
         self._nonce_key, self._slot_us, self._period_us = nonce_key, slot_us, period_us
         self._devices: dict[str, _Device] = {name: _Device() for name in sorted(devices)}
 
+    def in_time(self, reading: Reading) -> bool:
+        """Whether the reading can still be a leaf of a batch; one that cannot must not be stored either."""
+        sealed_us = self._devices[reading.device].sealed_us
+        return sealed_us is None or reading.ts_us >= sealed_us
+
     def collect(self, readings: Sequence[Reading]) -> list[bytes]:
-        """Take in readings; returns the nonce of each, to be stored beside it."""
+        """Take in readings that are in time; returns the nonce of each, to be stored beside it."""
         return [self._take(reading) for reading in readings]
 
     def _take(self, reading: Reading) -> bytes:
         device = self._devices[reading.device]
         nonce = batch.nonce(self._nonce_key, reading.device, reading.ts_us, reading.seq)
         slot_us = reading.ts_us - reading.ts_us % self._slot_us
-        entry = (reading.ts_us, tlog.leaf_hash(leaf(reading, nonce)))  # only the hash is kept: leaves are large
-        if slot_us in device.closed:
-            device.closed[slot_us][1].append(entry)
+        closed = device.closed.get(slot_us)
+        leaves = device.leaves if closed is None else closed[1]
+        if reading.ts_us in leaves and reading.seq < leaves[reading.ts_us][0]:
+            return nonce  # the store keeps the later word on a moment, too
+        leaves[reading.ts_us] = (reading.seq, tlog.leaf_hash(leaf(reading, nonce)))
+        if closed is not None:
             device.late.add(slot_us)
-        else:
-            device.leaves.append(entry)
         for name in COUNTERS:
             if (register := reading.values.get(name)) is not None:
                 _insert(device.registers[name], reading.ts_us, int(register))
@@ -102,25 +115,24 @@ class Meterings:
         return found
 
     def close_rest(self) -> list[MeteredSlot]:
-        """One batch per device of what came after the last closed slot, named by the slot it stands in; no energy."""
+        """Batches of what lies outside all closed slots, per device and the slot it stands in; no energy."""
         found = []
         for name, device in self._devices.items():
-            starts = sorted({ts_us - ts_us % self._slot_us for ts_us, _ in device.leaves})
-            for start_us in starts:
-                leaves = [entry for entry in device.leaves if start_us <= entry[0] < start_us + self._slot_us]
+            for start_us in sorted({ts_us - ts_us % self._slot_us for ts_us in device.leaves}):
+                leaves = _taken(device.leaves, start_us, start_us + self._slot_us)
                 found.append(MeteredSlot(name, start_us, _root(leaves), len(leaves), None, None))
-            device.leaves = []
         return found + self.revisions()
 
     def _close(self, name: str, device: _Device, start_us: int, end_us: int) -> MeteredSlot:
-        leaves = [entry for entry in device.leaves if start_us <= entry[0] < end_us]
-        device.leaves = [entry for entry in device.leaves if entry[0] >= end_us]
+        leaves = _taken(device.leaves, start_us, end_us)
         bad = any(start_us <= ts_us <= end_us for ts_us in device.bad_us)
         device.bad_us = [ts_us for ts_us in device.bad_us if ts_us >= end_us]
         energy = {point: self._energy(device, point, start_us, end_us, bad) for point in COUNTERS}
         slot = MeteredSlot(name, start_us, _root(leaves), len(leaves), energy["e_imp_wh"], energy["e_exp_wh"])
         device.closed[start_us] = (slot, leaves)
-        device.closed.pop(start_us - KEPT_SLOTS * self._slot_us, None)
+        oldest_us = start_us - KEPT_SLOTS * self._slot_us
+        if device.closed.pop(oldest_us, None) is not None:
+            device.sealed_us = oldest_us + self._slot_us
         return slot
 
     def _energy(self, device: _Device, point: str, start_us: int, end_us: int, bad: bool) -> SlotEnergy | None:
@@ -128,8 +140,10 @@ class Meterings:
         if not samples:
             return None
         energy = slot_energy(samples, start_us, end_us, self._period_us, opened_at=device.closed_at.get(point))
-        device.closed_at[point] = energy.end_register_wh
         keep = max(bisect_left(samples, (end_us,)) - 1, 0)
+        # After an exchange of the meter the energy counts on from the old register, the next slot's samples do not.
+        lift = sum(max(before - after, 0) for (_, before), (_, after) in pairwise(samples[: keep + 1]))
+        device.closed_at[point] = energy.end_register_wh - lift
         del samples[:keep]
         if bad and energy.quality == "actual":
             return SlotEnergy(energy.wh, "estimated", energy.start_register_wh, energy.end_register_wh)
@@ -142,9 +156,14 @@ def leaf(reading: Reading, nonce: bytes) -> bytes:
     return batch.reading_leaf(reading.ts_us, int(reading.quality), whole, nonce)
 
 
-def _root(leaves: list[tuple[int, bytes]]) -> str:
+def _taken(leaves: _Leaves, start_us: int, end_us: int) -> _Leaves:
+    """Leaves of [start, end), taken out of `leaves`."""
+    return {ts_us: leaves.pop(ts_us) for ts_us in sorted(leaves) if start_us <= ts_us < end_us}
+
+
+def _root(leaves: _Leaves) -> str:
     """Merkle root over leaf hashes in time order, as ledger.batch.batch_root gives it over the leaves."""
-    return tlog.root(hashed for _, hashed in sorted(leaves)).hex()
+    return tlog.root(leaves[ts_us][1] for ts_us in sorted(leaves)).hex()
 
 
 def _insert(samples: list[tuple[int, int]], ts_us: int, register: int) -> None:

@@ -135,8 +135,11 @@ class Service:
         if t_us > self._start_us:
             self.history.observe(self.image, self.max_age_s)
 
-    def _keep(self, readings: list[Reading]) -> None:
-        self.counts.received += len(readings)
+    def _keep(self, arrived: list[Reading]) -> None:
+        self.counts.received += len(arrived)
+        readings = self.settlement.in_time(arrived)
+        if len(readings) < len(arrived):
+            self.report(f"{len(arrived) - len(readings)} readings too old for any settlement, not stored", "metering")
         nonces = self.settlement.collect(readings)
         self.store.write_readings(
             [(reading, self._kinds[reading.device], nonce) for reading, nonce in zip(readings, nonces, strict=True)]

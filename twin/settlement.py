@@ -55,8 +55,12 @@ class Settlement:
         self._ledger.append_many(batch)
         self._ledger.checkpoint()
 
+    def in_time(self, readings: Sequence[Reading]) -> list[Reading]:
+        """Those young enough to enter a batch; the others may not be stored, for they could never be proved."""
+        return [reading for reading in readings if self._meterings.in_time(reading)]
+
     def collect(self, readings: Sequence[Reading]) -> list[bytes]:
-        """Take in readings that go to the store; returns their nonces, stored beside them."""
+        """Take in readings that are in time and go to the store; returns their nonces, stored beside them."""
         return self._meterings.collect(readings)
 
     def announce(self, slot_us: int, plan: Plan | None) -> None:
