@@ -16,11 +16,11 @@ from controller.errors import ControllerError
 from controller.stackelberg.game import Bound, Outcome, PriceGame, Prices
 from controller.stackelberg.piece import PieceProgram, climb
 
-SPREADS = (0.003, 0.03, 0.15, 0.4, 0.7)
-"""Starts: marginal prices moved by this share of their distance to the market's bounds."""
+SPREADS = ((0.003, 0.003), (0.0, 0.5), (0.05, 0.1), (0.15, 0.15), (0.4, 0.4), (0.7, 0.7))
+"""Starts: marginal prices moved by these shares of their distance to the market's purchase and feed-in price."""
 RESTARTS_PER_ROUND = 12
-SCALES = (0.02, 0.06, 0.2)
-"""Sizes of perturbations, share of the price range; taken in turn."""
+SCALES = (0.002, 0.02, 0.08)
+"""How far past, share of the price range; taken in turn."""
 SHARES = (0.15, 0.4, 1.0)
 """Shares of the steps that move, taken in turn."""
 PIECES_PER_CLIMB = 8
@@ -102,16 +102,23 @@ class _Run:
             to = np.clip(warm.to_prosumer, low, high)
             yield Prices(to, np.clip(warm.from_prosumer, low, to))
         marginal = np.clip(self.bound.central.marginal_per_kwh, low, high)
-        for spread in SPREADS:
-            yield Prices(marginal + spread * (high - marginal), marginal - spread * (marginal - low))
+        for up, down in SPREADS:
+            yield Prices(marginal + up * (high - marginal), marginal - down * (marginal - low))
 
     def perturbed(self, random: np.random.Generator, number: int) -> Prices:
-        """Prices around the best, a share of the steps moved."""
-        scale, share = SCALES[number % len(SCALES)], SHARES[number // len(SCALES) % len(SHARES)]
-        width, n = scale * (self._high - self._low), self._low.shape[0]
-        moves = [(random.random(n) < share) * width * random.standard_normal(n) for _ in range(2)]
-        to = np.clip(self.best.prices.to_prosumer + moves[0], self._low, self._high)
-        return Prices(to, np.clip(self.best.prices.from_prosumer + moves[1], self._low, to))
+        """The best prices with some steps moved past what a follower's next kWh costs it: there its answer changes."""
+        share = SHARES[number % len(SHARES)]
+        marginal = np.array([answer.marginal_per_kwh for answer in self.best.followers])
+        moved = random.random(self._low.shape[0]) < share
+        past = SCALES[number // len(SHARES) % len(SCALES)] * (self._high - self._low)
+        best, side = self.best.prices, int(random.integers(3))
+        to, back = best.to_prosumer, best.from_prosumer
+        if side != 0:
+            to = np.where(moved, np.minimum(to, marginal.max(axis=0) - past), to)
+        if side != 1:
+            back = np.where(moved, np.maximum(back, marginal.min(axis=0) + past), back)
+        to = np.clip(to, self._low, self._high)
+        return Prices(to, np.clip(back, self._low, to))
 
 
 def _settled(game: PriceGame, best: Outcome) -> Outcome:

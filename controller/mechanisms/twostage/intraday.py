@@ -49,11 +49,11 @@ def window_game(case: Case, settings: Settings, shelf: SolverShelf) -> PriceGame
 
 
 def planned(case: Case, values: tuple[float, ...] | tuple[int, ...] | tuple[bool, ...]) -> FloatArray:
-    """A day-ahead row over the window; 0 outside the plan."""
+    """A day-ahead row over the window, held through the day-ahead plan's slots; 0 outside the plan."""
     assert case.day_ahead is not None
     row = np.asarray(values, dtype=np.float64)
-    first = (case.start_us - case.day_ahead.start_us) // (case.slot_s * 1_000_000)
-    places = np.arange(first, first + case.slots)
+    starts_us = case.start_us + np.arange(case.slots) * case.slot_s * 1_000_000
+    places = (starts_us - case.day_ahead.start_us) // (case.day_ahead.slot_s * 1_000_000)
     known = (places >= 0) & (places < row.shape[0])
     result = np.zeros(case.slots)
     result[known] = row[places[known]]

@@ -5,9 +5,13 @@ The paper's own tables are missing; these data restore its qualitative picture. 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 import numpy as np
 
 from controller.case import Asset, Case, FlexibleLoad, FloatArray, Party, Pv, Storage, Tariff, Turbine
+from controller.plan import Plan
 
 IDS = ("p1", "p2", "p3")
 BUY = np.repeat([0.45, 0.75, 1.10, 0.75, 1.10, 0.45], [7, 3, 5, 3, 4, 2])
@@ -50,24 +54,40 @@ def day_ahead_case(prosumers: tuple[int, ...] = (0, 1, 2)) -> Case:
     return _case(load, renewable, BUY, SELL, HOUR_S, 0, prosumers)
 
 
-def window_case(first: int, length: int, load_kw: FloatArray, renewable_kw: FloatArray, states: Case) -> Case:
-    """A window of quarter hours [first, first + length) of arrays (3, 96), with the assets' states of `states`."""
+def quarter_hours(hourly: FloatArray) -> FloatArray:
+    """(3, 24) hourly means as (3, 96) quarter hours."""
+    return np.repeat(hourly, 4, axis=1)
+
+
+def noisy(load_kw: FloatArray, renewable_kw: FloatArray, seed: int) -> tuple[FloatArray, FloatArray]:
+    """Actual = forecast * (1 + error): sigma 0.02 for renewables, 0.002 for load (paper)."""
+    random = np.random.default_rng(seed)
+    actual = np.maximum(renewable_kw * (1 + 0.02 * random.standard_normal(renewable_kw.shape)), 0.0)
+    return load_kw * (1 + 0.002 * random.standard_normal(load_kw.shape)), actual
+
+
+def window_case(
+    day_ahead: Plan, first: int, length: int, load_kw: FloatArray, renewable_kw: FloatArray, states: Mapping[str, Asset]
+) -> Case:
+    """Quarter hours [first, first + length) of arrays (3, 96), storages and turbines in the states given by id."""
     window = slice(first, first + length)
     buy, sell = np.repeat(BUY, 4)[window], np.repeat(SELL, 4)[window]
     fresh = _case(load_kw[:, window], renewable_kw[:, window], buy, sell, HOUR_S // 4, first, (0, 1, 2))
-    known = {asset.id: asset for asset in states.assets}
-    assets = tuple(known[a.id] if isinstance(a, Storage | Turbine) else a for a in fresh.assets)
-    return Case(
-        site=fresh.site,
-        start_us=fresh.start_us,
-        slot_s=fresh.slot_s,
-        parties=fresh.parties,
-        assets=assets,
-        load_w=fresh.load_w,
-        tariff=fresh.tariff,
-        import_max_w=CAP_W,
-        export_max_w=CAP_W,
-    )
+    return replace(fresh, assets=tuple(states.get(asset.id, asset) for asset in fresh.assets), day_ahead=day_ahead)
+
+
+def planned_states(day_ahead: Plan, first: int) -> dict[str, Asset]:
+    """Storages and turbines as the day-ahead plan has them at the start of quarter hour `first`."""
+    states: dict[str, Asset] = {}
+    for asset in day_ahead_case().assets:
+        schedule = day_ahead.schedule[asset.id]
+        if isinstance(asset, Storage):
+            soc = (asset.soc_pu, *schedule.soc_pu)
+            states[asset.id] = replace(asset, soc_pu=float(np.interp(first / 4, np.arange(25), soc)))
+        elif isinstance(asset, Turbine) and first:
+            hour = (first - 1) // 4
+            states[asset.id] = replace(asset, on=schedule.on[hour], p_w=float(schedule.p_w[hour]))
+    return states
 
 
 def _case(

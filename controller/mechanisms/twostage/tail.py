@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import ceil
 
 import numpy as np
 
@@ -126,9 +127,11 @@ def _plan_worth(case: Case, storage: Storage, settings: Settings) -> Terminal:
     schedule = case.day_ahead.schedule.get(storage.id) if case.day_ahead is not None else None
     if case.day_ahead is None or schedule is None or not schedule.soc_pu or not schedule.value_per_kwh:
         return cheapest_worth(storage, case.tariff.import_per_kwh)
-    first = (case.start_us - case.day_ahead.start_us) // (case.slot_s * 1_000_000)
-    last = min(max(first + case.slots - 1, 0), len(schedule.soc_pu) - 1)
+    slot_us = case.day_ahead.slot_s * 1_000_000
+    end = (case.start_us + case.slots * case.slot_s * 1_000_000 - case.day_ahead.start_us) / slot_us
     floor, ceiling = energy_limits_kwh(storage)
-    target = min(max(schedule.soc_pu[last] * storage.e_wh / 1000, floor), ceiling)
+    known_pu = float(np.interp(end, np.arange(1, len(schedule.soc_pu) + 1), schedule.soc_pu))
+    target = min(max(known_pu * storage.e_wh / 1000, floor), ceiling)
+    last = min(max(ceil(end) - 1, 0), len(schedule.value_per_kwh) - 1)
     worth, spread = schedule.value_per_kwh[last], settings.terminal_spread_per_kwh
     return Terminal(np.array([target - floor, ceiling - target]), np.array([worth + spread, worth - spread]))
