@@ -1,8 +1,7 @@
 """Modbus TCP servers of the emulated plant: the one file that knows pymodbus' server and simulator API (3.16).
 
-The registers live in the units (emulator/unit.py). pymodbus' own copy is only a window: its hook fills it from the
-unit before a read is answered, and hands writes to the unit before they are stored. The hook must never await:
-answers of two requests would get crossed.
+The registers live in the units (emulator/unit.py); pymodbus keeps none, it asks `_Registers` for them. Nothing in
+there may await: answers of two requests would get crossed.
 """
 
 from __future__ import annotations
@@ -12,17 +11,22 @@ import errno
 import ipaddress
 import logging
 import socket
-from collections.abc import Callable, Mapping
+import struct
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pymodbus.constants import ExcCodes
 from pymodbus.pdu import ExceptionResponse, ModbusPDU
+from pymodbus.pdu.register_message import (
+    ReadHoldingRegistersRequest,
+    ReadHoldingRegistersResponse,
+)
 from pymodbus.server import ModbusTcpServer
 from pymodbus.server.requesthandler import ServerRequestHandler
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 from devices.description import LinkSpec
-from devices.emulator.unit import Table, Unit
+from devices.emulator.unit import Unit
 from devices.errors import DeviceError
 
 log = logging.getLogger(__name__)
@@ -68,8 +72,7 @@ class ModbusLink:
 
     async def open(self) -> None:
         """Listen on `port` (0: chosen by the operating system, then kept). Raises DeviceError: port in use."""
-        devices = [_sim_device(number, served.unit, self._now_us) for number, served in self._units.items()]
-        server = _Server(devices, self._units, (self.link.host, self.port))
+        server = _Server(self._units, self._now_us, (self.link.host, self.port))
         try:
             await server.serve_forever(background=True)
         except RuntimeError as error:
@@ -91,10 +94,39 @@ class ModbusLink:
             await asyncio.wait_for(listener.wait_closed(), 5)
 
 
+class _Registers:
+    """The units' tables as pymodbus' requests ask for them; stands in for its own data store."""
+
+    def __init__(self, units: Mapping[int, Served], now_us: Callable[[], int]) -> None:
+        self._units, self._now_us = units, now_us
+
+    async def async_getValues(
+        self, device_id: int, func_code: int, address: int, count: int = 1
+    ) -> list[int] | ExcCodes:
+        if func_code not in _READS + _WRITES:
+            return ExcCodes.ILLEGAL_FUNCTION
+        unit = self._units[device_id].unit
+        table = unit.input if func_code == _INPUT else unit.holding
+        if table is None or not table.base <= address <= table.base + len(table.registers) - count:
+            return ExcCodes.ILLEGAL_ADDRESS
+        return table.registers[address - table.base : address - table.base + count]
+
+    async def async_setValues(
+        self, device_id: int, func_code: int, address: int, values: Sequence[int]
+    ) -> ExcCodes | None:
+        if func_code not in _WRITES:
+            return ExcCodes.ILLEGAL_FUNCTION
+        unit = self._units[device_id].unit
+        if unit.holding is None:
+            return ExcCodes.ILLEGAL_ADDRESS
+        refusal = unit.write(address, [int(word) for word in values], self._now_us())
+        return None if refusal is None else ExcCodes(int(refusal))
+
+
 class _Server(ModbusTcpServer):  # type: ignore[misc]
-    def __init__(self, devices: list[SimDevice], units: Mapping[int, Served], address: tuple[str, int]) -> None:
-        super().__init__(devices, address=address)
-        self.units = units
+    def __init__(self, units: Mapping[int, Served], now_us: Callable[[], int], address: tuple[str, int]) -> None:
+        super().__init__(_NO_STORE, address=address, custom_pdu=[_ReadHolding, _ReadInput])
+        self.units, self.context = units, _Registers(units, now_us)
 
     def bound_port(self) -> int:
         return int(self.transport.sockets[0].getsockname()[1])
@@ -110,6 +142,7 @@ class _Connection(ServerRequestHandler):  # type: ignore[misc]
         super().__init__(server, None, None, None)
         self._units = server.units
         self._watch: asyncio.TimerHandle | None = None
+        self._answering: asyncio.Task[None] | None = None
 
     def callback_connected(self) -> None:
         super().callback_connected()
@@ -128,6 +161,10 @@ class _Connection(ServerRequestHandler):  # type: ignore[misc]
         used = int(super().callback_data(data, addr))
         self._arm(_IDLE_S if used >= len(data) else _HALF_FRAME_S)
         return used
+
+    def handle_later(self) -> None:
+        # pymodbus passes the request to its own loop as if from another thread: two system calls more for each.
+        self._answering = self.loop.create_task(self.handle_request())
 
     async def handle_request(self) -> None:
         pdu = self.last_pdu
@@ -164,33 +201,39 @@ class _Connection(ServerRequestHandler):  # type: ignore[misc]
         self.close()
 
 
-def _sim_device(number: int, unit: Unit, now_us: Callable[[], int]) -> SimDevice:
-    """Separate tables (coils and discrete inputs are stand-ins: the hook refuses their function codes)."""
-    bits = [SimData(0, values=[False] * 16, datatype=DataType.BITS)]
-
-    async def action(
-        fc: int, start: int, address: int, count: int, window: list[int], written: list[int] | list[bool] | None
-    ) -> ExcCodes | None:
-        table = unit.input if fc == _INPUT else unit.holding
-        if fc not in _READS + _WRITES:
-            return ExcCodes.ILLEGAL_FUNCTION
-        if table is None:
-            return ExcCodes.ILLEGAL_ADDRESS
-        if written is not None:
-            refusal = unit.write(address, [int(word) for word in written], now_us())
-            return None if refusal is None else ExcCodes(int(refusal))
-        window[address - start : address - start + count] = table.registers[
-            address - table.base : address - table.base + count
-        ]
-        return None
-
-    return SimDevice(number, (bits, list(bits), _registers(unit.holding), _registers(unit.input)), action=action)
+class _HoldingReply(ReadHoldingRegistersResponse):  # type: ignore[misc]
+    def encode(self) -> bytes:
+        """All registers in one packing: pymodbus packs one by one, which is most of an answer's time."""
+        return struct.pack(f">B{len(self.registers)}H", 2 * len(self.registers), *self.registers)
 
 
-def _registers(table: Table | None) -> list[SimData]:
-    if table is None:
-        return [SimData(0, values=0, datatype=DataType.REGISTERS)]
-    return [SimData(table.base, values=list(table.registers), datatype=DataType.REGISTERS)]
+class _InputReply(_HoldingReply):
+    function_code = 4
+
+
+class _ReadHolding(ReadHoldingRegistersRequest):  # type: ignore[misc]
+    """A read whose answer is packed at once."""
+
+    reply = _HoldingReply
+
+    async def datastore_update(self, context: _Registers, device_id: int) -> ModbusPDU:
+        found = await context.async_getValues(device_id, self.function_code, self.address, self.count)
+        if isinstance(found, ExcCodes):
+            return ExceptionResponse(self.function_code, found)
+        return self.reply(registers=found, dev_id=device_id, transaction_id=self.transaction_id)
+
+    def __str__(self) -> str:
+        """For a log that nobody reads, but pymodbus writes it for every request."""
+        return f"read {self.count} at {self.address}"
+
+
+class _ReadInput(_ReadHolding):
+    function_code = 4
+    reply = _InputReply
+
+
+_NO_STORE = SimDevice(0, [SimData(0, values=0, datatype=DataType.REGISTERS)])
+"""pymodbus insists on a data store of its own; it is replaced before the server listens."""
 
 
 def _loopback(host: str) -> bool:

@@ -1,0 +1,30 @@
+"""`python -m benchmarks [name ...]`: all benchmarks, or those named."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+from benchmarks import modbus
+from benchmarks.machine import watched
+
+BENCHMARKS: dict[str, tuple[Callable[[], None], str]] = {
+    "modbus": (modbus.main, "a day of polls of homes.yaml beside bare pymodbus"),
+}
+"""Name -> (benchmark, what it measures); the quick ones first."""
+
+
+def main() -> None:
+    """Run what was asked for."""
+    listed = "\n".join(f"  {name:<8} {about}" for name, (_, about) in BENCHMARKS.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=listed, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("names", nargs="*", choices=[*BENCHMARKS, []], metavar="name")
+    for name in parser.parse_args().names or BENCHMARKS:
+        with watched(f"{name}: {BENCHMARKS[name][1]}"):
+            BENCHMARKS[name][0]()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""`vpptwin run` in processes of its own, with the time all of them took."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from twin import summary
+from twin.summary import Summary
+
+ROOT = Path(__file__).resolve().parent.parent
+HOMES = ROOT / "examples" / "sites" / "homes.yaml"
+_COMMAND = (sys.executable, "-c", "from twin.cli import main; main()", "run")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run and what it cost."""
+
+    summary: Summary
+    wall_s: float
+    """From start to end of the command, report included."""
+    cpu_s: float
+    """User and system time of the command and all its processes: steadier than wall time on a busy machine."""
+
+
+def run(site: Path, folder: Path, *arguments: str) -> Run:
+    """Run a site into a new folder. Raises CalledProcessError when the command fails."""
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        [*_COMMAND, str(site), "--out", str(folder), *arguments],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    _, status, used = os.wait4(process.pid, 0)
+    wall_s = time.perf_counter() - began
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, "vpptwin run")
+    return Run(summary.read(folder), wall_s, used.ru_utime + used.ru_stime)
+
+
+def variant(site: Path, folder: Path, changes: Mapping[str, Mapping[str, Any]]) -> Path:
+    """A copy of a site file with some fields of its sections changed, its data where it was."""
+    content = yaml.safe_load(site.read_text(encoding="utf-8"))
+    content["data"]["path"] = str((site.parent / content["data"]["path"]).resolve())
+    for section, fields in changes.items():
+        content[section] = {**content[section], **fields}
+    path = folder / site.name
+    path.write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
+    return path
