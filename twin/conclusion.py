@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 class Ending:
     """What is known once the last slot is settled; None where there was no whole slot or no comparison."""
 
+    start_us: int
+    """Start of the first settled slot."""
     slots: int
     tariff: Tariff
     actual: CostBreakdown | None
@@ -32,12 +34,13 @@ class Ending:
     stopped: bool
 
 
-async def conclude(feed: Feed, session: Session, start_us: int, *, stopped: bool) -> Ending:
+async def conclude(feed: Feed, session: Session, *, stopped: bool) -> Ending:
     """Cost of the settled slots, of the rules and of perfect foresight over the same slots."""
-    site, book = feed.site, session.service.settlement.book
+    site, settlement = feed.site, session.service.settlement
+    book, start_us = settlement.book, settlement.first_slot_us
     slots = len(book)
-    if not slots:
-        return Ending(0, Tariff(np.zeros(0), np.zeros(0)), None, None, stopped)
+    if start_us is None:
+        return Ending(0, 0, Tariff(np.zeros(0), np.zeros(0)), None, None, stopped)
     tariff = feed.tariff(start_us, slots)
     flexible = realised.flexible_demand(site, feed.power_w, start_us, slots)
     session.store.flush()
@@ -62,8 +65,8 @@ async def conclude(feed: Feed, session: Session, start_us: int, *, stopped: bool
         comparison: Comparison = await session.worker.call("twin.comparison", "compare", day)
     except SolveFailed as error:
         session.service.report(f"no comparison: {error}", "conclusion", "error")
-        return Ending(slots, tariff, actual, None, stopped)
-    return Ending(slots, tariff, actual, comparison, stopped)
+        return Ending(start_us, slots, tariff, actual, None, stopped)
+    return Ending(start_us, slots, tariff, actual, comparison, stopped)
 
 
 def _prices_around(feed: Feed, start_us: int, slots: int) -> FloatArray:

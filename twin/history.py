@@ -27,10 +27,10 @@ class History:
     """
 
     def __init__(self, site: Site, recording: Recording | None, start_us: int, days: int) -> None:
-        """Fill the past from the recording, `days` before start_us; all NaN without one."""
+        """Fill the past from the recording, `days` before the slot of start_us; all NaN without one."""
         self._site, self._slot_us = site, site.time.slot_s * 1_000_000
         self.slots = days * 86_400 // site.time.slot_s
-        self.start_us = start_us - self.slots * self._slot_us
+        self.start_us = start_us - start_us % self._slot_us - self.slots * self._slot_us
         self.rows: dict[str, FloatArray] = {}
         for name, series, share in _series(site):
             past = np.full(self.slots, np.nan)

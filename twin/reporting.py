@@ -19,7 +19,7 @@ SHAPE_NOTE = (
 KEYS_NOTE = "Test keys: derived from the seed; the ledger proves integrity, not identity."
 
 
-def write_report_data(feed: Feed, session: Session, ending: Ending, start_us: int, out: Path) -> None:
+def write_report_data(feed: Feed, session: Session, ending: Ending, out: Path) -> None:
     """Put what only the run knows beside telemetry.db, for the report."""
     site, slot_us = feed.site, feed.site.time.slot_s * 1_000_000
     report.write(
@@ -28,7 +28,7 @@ def write_report_data(feed: Feed, session: Session, ending: Ending, start_us: in
             zone=site.zone,
             currency=site.currency,
             slot_s=site.time.slot_s,
-            start_us=[start_us + k * slot_us for k in range(ending.slots)],
+            start_us=[ending.start_us + k * slot_us for k in range(ending.slots)],
             import_per_kwh=list(ending.tariff.import_per_kwh.tolist()),
             export_per_kwh=list(ending.tariff.export_per_kwh.tolist()),
             devices=[

@@ -125,7 +125,7 @@ async def run(prepared: Prepared, progress: Progress) -> Summary:
             ):
                 ticks = await _loop(prepared, plant, session, stop, progress)
                 progress(ticks, ticks, "settling and comparing")
-                ending = await conclusion.conclude(prepared.feed, session, prepared.start_us, stopped=stop.asked)
+                ending = await conclusion.conclude(prepared.feed, session, stopped=stop.asked)
         summary = _summarise(prepared, session, ending, time.perf_counter() - began)
     progress(ticks, ticks, "writing the report")
     await _report(prepared.out)
@@ -166,7 +166,7 @@ def _summarise(prepared: Prepared, session: Session, ending: conclusion.Ending, 
     summary = figures.summary(prepared.feed, prepared.options, session, ending, wall_s, peak_mb())
     out = prepared.out
     (out / "summary.json").write_bytes(figures.encode(summary))
-    write_report_data(prepared.feed, session, ending, prepared.start_us, out)
+    write_report_data(prepared.feed, session, ending, out)
     made = manifest.made(
         prepared.options.plain(), prepared.feed.inputs, summary.ledger.root, [plan.id for plan in session.plans]
     )

@@ -18,6 +18,7 @@ from twin.planner import Planner
 from twin.recording import CommandFrame, ReadingFrame, RecordingWriter
 from twin.settlement import Settlement
 from twin.site.schema import Site
+from twin.slots import Slots
 from twin.span import Gate
 from twin.store import CommandRow, EventRow, Store
 
@@ -56,7 +57,7 @@ class Service:
         self.site, self.gateway, self.planner, self.settlement = site, gateway, planner, settlement
         self.store, self.recorder, self.history = store, recorder, history
         self._start_us, self._lockstep, self._wall_us = start_us, lockstep, wall_us
-        self._slot_us = site.time.slot_s * 1_000_000
+        self._slots = Slots(site.time.slot_s * 1_000_000, site.time.tick_s * 1_000_000, lockstep)
         self._gate = Gate.of(site)
         self.max_age_s = max(3.0 * site.time.tick_s, 5.0)
         self._dispatcher = Dispatcher(site, max_age_s=self.max_age_s)
@@ -64,7 +65,6 @@ class Service:
         limited = frozenset(spec.id for spec in site.devices if spec.kind in ("pv", "load"))
         self.following = Following(limited, self.max_age_s)
         self._kinds: Mapping[str, str] = {spec.id: spec.kind for spec in site.devices}
-        self._slot_start_us: int | None = None
         self.image = ProcessImage(start_us)
         self.counts = Counts()
 
@@ -73,15 +73,19 @@ class Service:
         began = time.perf_counter()
         await self._take_in(t_us, expected or {})
         planning_s = 0.0
-        if self._is_edge(t_us):
-            planning_s = await self._turn_slot(t_us)
+        if begun := self._slots.begin(t_us):
+            planning_s = await self._plan(begun)
+        if (slot_us := self._slots.announce(t_us, begun)) is not None:
+            self.settlement.announce(slot_us, self.planner.plan_at(slot_us))
+        while (slot_us := self._slots.close(t_us)) is not None:
+            self._close_slot(slot_us)
         await self._steer(t_us)
         self.counts.tick_s.append(time.perf_counter() - began - planning_s)
 
     async def finish(self, t_us: int) -> None:
         """The last tick: take in what there is, settle the last slot, release every setpoint."""
-        if self._slot_start_us is not None and t_us >= self._slot_start_us + self._slot_us:
-            self._close_slot(self._slot_start_us)
+        while (slot_us := self._slots.close_last(t_us)) is not None:
+            self._close_slot(slot_us)
         await self.gateway.release_all()
         self.settlement.finish()
 
@@ -122,9 +126,6 @@ class Service:
         """Readings of the run's end, which close its last slot."""
         await self._take_in(t_us, expected)
 
-    def _is_edge(self, t_us: int) -> bool:
-        return self._slot_start_us is None or t_us // self._slot_us > self._slot_start_us // self._slot_us
-
     async def _take_in(self, t_us: int, expected: Mapping[str, int]) -> None:
         readings = await self.gateway.gather_mqtt(expected)
         readings += await self.gateway.poll()
@@ -149,23 +150,20 @@ class Service:
             [ReadingFrame.of(reading, self._kinds[reading.device], received_us) for reading in readings]
         )
 
-    async def _turn_slot(self, t_us: int) -> float:
-        """At a slot's edge: plan what comes, announce its prices, settle what was; returns seconds spent planning."""
-        slot_us = t_us - t_us % self._slot_us
-        ended_us, self._slot_start_us = self._slot_start_us, slot_us
-        if ended_us is not None:
-            self.history.close_slot()
+    async def _plan(self, begun: int) -> float:
+        """A slot has begun: end its predecessors in the history and plan what comes; returns seconds spent planning."""
+        slot_us = self._slots.current_us
+        assert slot_us is not None, "a slot has begun"
+        if self.history.end_us < slot_us:
+            for _ in range(begun):
+                self.history.close_slot()
         began = time.perf_counter()
         gate = self._gate.is_gate(slot_us)
         if self._lockstep:
             await self.planner.refresh(slot_us, gate=gate)
         else:
             self.planner.refresh_soon(slot_us, gate=gate)
-        planning_s = time.perf_counter() - began
-        self.settlement.announce(slot_us, self.planner.plan_at(slot_us))
-        if ended_us is not None:
-            self._close_slot(ended_us)
-        return planning_s
+        return time.perf_counter() - began
 
     def _close_slot(self, start_us: int) -> None:
         for finding in self.settlement.close(start_us):

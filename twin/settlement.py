@@ -40,6 +40,8 @@ class Settlement:
         self._meterings = Meterings(
             keys.nonce_key(), [spec.id for spec in site.devices], slot_us=self._slot_us, period_us=time.tick_s * MICRO
         )
+        self.first_slot_us: int | None = None
+        """Start of the first closed slot."""
         self.book: list[Mapping[str, MeteredSlot]] = []
         """Closed slots, in order: device -> what it metered."""
         self.payments: list[Mapping[str, int]] = []
@@ -102,6 +104,8 @@ class Settlement:
         settled = settle.settle_slot(self._ledger.state, slot_us)
         self._ledger.append_many(settled)
         self._ledger.checkpoint()
+        if self.first_slot_us is None:
+            self.first_slot_us = slot_us
         self.book.append(metered)
         self.payments.append(_payments(settled))
         return self._findings(metered, settled)

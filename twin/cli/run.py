@@ -54,6 +54,7 @@ def run(
     if as_json:
         emit_json(msgspec.to_builtins(summary))
     console.print(overview(summary))
+    console.print(f"ledger root: {summary.ledger.root}", soft_wrap=True)
     console.print(f"report: [bold]{folder / 'report.html'}[/]", soft_wrap=True)
     if summary.stopped:
         raise typer.Exit(INTERRUPTED)
