@@ -48,6 +48,16 @@ def test_direct_control_costs_no_more_than_each_alone(together: DayAhead) -> Non
     assert together.objective < sum(alone)
 
 
+def test_pooling_like_storages_keeps_the_bound() -> None:
+    """Four like batteries in different states: the pooled program's bound lies below the true cost, by little."""
+    case = two_homes()
+    like = [replace(case.assets[0], id=f"bat-{k}", soc_pu=0.2 + 0.2 * k, soc_min_pu=0.0) for k in range(4)]
+    case = replace(case, assets=(*like, *case.assets[1:]))
+    certificate = TwoStage().plan(case, "day_ahead", Budget()).certificate
+    assert certificate.bound is not None
+    assert certificate.bound <= certificate.objective <= certificate.bound + 0.02 * abs(certificate.objective)
+
+
 def test_day_ahead_keeps_physics(together: DayAhead) -> None:
     player, answer = together.player, together.response
     supply = np.sum(list(answer.p_kw.values()), axis=0)
@@ -234,6 +244,7 @@ def test_a_grid_cap_is_a_wish_and_named() -> None:
         (lambda c: replace(c, tariff=Tariff(c.tariff.import_per_kwh, np.full(8, 0.3))), "exceeds purchase price"),
         (lambda c: replace(c, parties=tuple(p for p in c.parties if p.role != "operator")), "0 parties have the role"),
         (lambda c: with_assets(c, replace(c.assets[0], party="nobody")), "belongs to 'nobody'"),
+        (lambda c: replace(c, load_w={**c.load_w, "a": np.append(c.load_w["a"][:7], np.nan)}), "load of a is unknown"),
     ],
 )
 def test_cases_that_cannot_be_are_refused(change: object, message: str) -> None:

@@ -15,6 +15,7 @@ from controller.mechanisms.twostage.commitment import commitment_of, declare_com
 from controller.mechanisms.twostage.exclusivity import cycling_steps
 from controller.mechanisms.twostage.milp import MilpSolution, solve_milp
 from controller.mechanisms.twostage.players import CENTRAL, party_load_kw, storages_of, stretched, with_caps
+from controller.mechanisms.twostage.pooling import pooled
 from controller.mechanisms.twostage.settings import Settings
 from controller.mechanisms.twostage.tail import cheapest_worth, tail_of
 from controller.plan import Budget
@@ -90,8 +91,10 @@ def site_player(case: Case, settings: Settings) -> Player:
     return with_caps(case, player)
 
 
-def _commitment_program(player: Player, whole: int) -> tuple[Model, Vectors, dict[str, IntArray]]:
+def _commitment_program(site: Player, whole: int) -> tuple[Model, Vectors, dict[str, IntArray]]:
     """The mixed-integer program and, per storage, the steps that have a direction binary."""
+    cycling = [s.id for s in site.assets if isinstance(s, Storage) and cycling_steps(s, site.sell_per_kwh).any()]
+    player = pooled(site, cycling)
     program, supply = Program(), list[Term]()
     binaries: dict[str, IntArray] = {}
     for asset in player.assets:

@@ -14,7 +14,7 @@ from controller.mechanisms.twostage.day_ahead import solve_day_ahead
 from controller.mechanisms.twostage.exclusivity import check_tariff
 from controller.mechanisms.twostage.intraday import window_game
 from controller.mechanisms.twostage.orders import orders_of, schedule_of
-from controller.mechanisms.twostage.players import check_owners, demand_of, grid_of, operator_of, prosumers_of
+from controller.mechanisms.twostage.players import check_case, demand_of, grid_of, operator_of, prosumers_of
 from controller.mechanisms.twostage.reasons import dearest, reasons_of
 from controller.mechanisms.twostage.settings import Settings
 from controller.mechanisms.twostage.settlement import PRICE_DIGITS, account_of, price_row
@@ -52,7 +52,7 @@ class TwoStage:
         """
         case = _quantised(case)
         check_tariff(case.tariff)
-        check_owners(case)
+        check_case(case)
         grid_of(case)
         if stage == "day_ahead":
             return self._day_ahead(case, budget)

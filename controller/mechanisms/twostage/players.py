@@ -40,8 +40,8 @@ def prosumers_of(case: Case) -> tuple[str, ...]:
     return tuple(party.id for party in case.parties if party.role == "prosumer")
 
 
-def check_owners(case: Case) -> None:
-    """Every asset must belong to a prosumer or the operator. Raises ControllerError."""
+def check_case(case: Case) -> None:
+    """Every asset belongs to a prosumer or the operator, every forecast is known. Raises ControllerError."""
     owners = {operator_of(case), *prosumers_of(case)}
     for asset in case.assets:
         if asset.party not in owners:
@@ -49,6 +49,26 @@ def check_owners(case: Case) -> None:
                 f"{asset.id} belongs to {asset.party!r}",
                 where=f"site {case.site}",
                 mend="give it to a prosumer or operator",
+            )
+    _check_known(case)
+
+
+def _check_known(case: Case) -> None:
+    rows = {f"load of {party}": row for party, row in case.load_w.items()}
+    rows |= {f"tail net load of {party}": row for party, row in case.tail_net_w.items()}
+    for name, tariff in (("tariff", case.tariff), ("tail tariff", case.tail)):
+        if tariff is not None:
+            rows |= {f"{name} import": tariff.import_per_kwh, f"{name} export": tariff.export_per_kwh}
+    rows |= {f"available power of {a.id}": a.available_w for a in case.assets if isinstance(a, Pv)}
+    rows |= {f"demand of {a.id}": a.demand_w for a in case.assets if isinstance(a, FlexibleLoad)}
+    rows |= {f"state of charge of {s.id}": np.array([s.soc_pu]) for s in storages_of(case)}
+    for name, row in rows.items():
+        unknown = np.flatnonzero(~np.isfinite(np.asarray(row, dtype=np.float64)))
+        if unknown.size:
+            raise ControllerError(
+                f"{name} is unknown in slot {int(unknown[0])}",
+                where=f"site {case.site}",
+                mend="substitute a forecast before planning",
             )
 
 
