@@ -159,7 +159,7 @@ class Session:
                         forecast.newest_input_us,
                         forecast.start_us,
                         forecast.slot_s,
-                        {-1.0: tuple(values.tolist())},
+                        {-1.0: tuple(values.round(1).tolist())},
                         source,
                     )
                 )

@@ -142,6 +142,7 @@ class _Connection(ServerRequestHandler):  # type: ignore[misc]
         super().__init__(server, None, None, None)
         self._units = server.units
         self._watch: asyncio.TimerHandle | None = None
+        self._due_s = 0.0
         self._answering: asyncio.Task[None] | None = None
 
     def callback_connected(self) -> None:
@@ -192,12 +193,21 @@ class _Connection(ServerRequestHandler):  # type: ignore[misc]
             super().server_send(pdu, addr)
 
     def _arm(self, seconds: float) -> None:
+        """Close when nothing comes for so long. A timer that runs already is only replaced by an earlier one."""
+        self._due_s = self.loop.time() + seconds
+        if self._watch is None or self._watch.when() > self._due_s:
+            self._set_watch()
+
+    def _set_watch(self) -> None:
         if self._watch is not None:
             self._watch.cancel()
-        self._watch = self.loop.call_later(seconds, self._give_up, seconds)
+        self._watch = self.loop.call_at(self._due_s, self._look)
 
-    def _give_up(self, seconds: float) -> None:
-        log.info("modbus server: connection closed, no request for %g s", seconds)
+    def _look(self) -> None:
+        if self.loop.time() < self._due_s:
+            self._set_watch()
+            return
+        log.info("modbus server: connection closed, no whole request came")
         self.close()
 
 

@@ -15,6 +15,13 @@ def _plan_values(row: PlanRow) -> list[tuple[object, ...]]:
     return [(row.plan.id, row.stage, row.issued_us, row.plan.start_us, row.newest_input_us, text)]
 
 
+def _forecast_values(row: ForecastRows) -> list[tuple[object, ...]]:
+    """One row per quantile: a row per slot would be most of what a run writes."""
+    head = (row.series, row.issued_us, row.source)
+    rest = (row.newest_input_us, row.start_us, row.slot_s)
+    return [(*head, at, *rest, msgspec.json.encode(row.quantiles[at]).decode()) for at in sorted(row.quantiles)]
+
+
 STATEMENTS: dict[type, tuple[tuple[str, Callable[[Any], Iterable[tuple[object, ...]]]], ...]] = {
     CommandRow: (
         (
@@ -32,15 +39,13 @@ STATEMENTS: dict[type, tuple[tuple[str, Callable[[Any], Iterable[tuple[object, .
     ),
     ForecastRows: (
         (
-            "INSERT INTO forecast_issue (series, issued_us, source, newest_input_us) VALUES (?, ?, ?, ?) "
-            "ON CONFLICT (series, issued_us) DO UPDATE "
-            "SET source = excluded.source, newest_input_us = excluded.newest_input_us",
-            lambda row: [(row.series, row.issued_us, row.source, row.newest_input_us)],
-        ),
-        (
-            "INSERT OR REPLACE INTO forecast_value (issue, quantile, valid_from_us, value) "
-            "SELECT id, ?3, ?4, ?5 FROM forecast_issue WHERE series = ?1 AND issued_us = ?2",
-            ForecastRows.rows,
+            # A slot's forecast of the day ahead and of the window are issued at once and agree: the longer one stays.
+            "INSERT INTO forecast_issue "
+            "(series, issued_us, source, quantile, newest_input_us, start_us, slot_s, slots) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (series, issued_us, source, quantile) DO UPDATE "
+            "SET newest_input_us = excluded.newest_input_us, start_us = excluded.start_us, slots = excluded.slots "
+            "WHERE json_array_length(excluded.slots) >= json_array_length(slots)",
+            _forecast_values,
         ),
     ),
     EventRow: (

@@ -138,18 +138,21 @@ class StoreReader:
         for text, issued, newest in self._db.execute(f"{query} ORDER BY issued_us, stage, id", (stage, stage)):
             yield PlanRow(msgspec.json.decode(text, type=Plan), issued, newest)
 
-    def forecast(self, series: str, issued_us: int, quantile: float) -> tuple[IntArray, FloatArray]:
+    def forecast(self, series: str, issued_us: int, source: str, quantile: float) -> tuple[IntArray, FloatArray]:
         """Valid-from times (µs) and values of one issued forecast."""
         query = (
-            "SELECT valid_from_us, value FROM forecast WHERE series = ? AND issued_us = ? AND quantile = ? "
-            "ORDER BY valid_from_us"
+            "SELECT valid_from_us, value FROM forecast WHERE series = ? AND issued_us = ? AND source = ? "
+            "AND quantile = ? ORDER BY valid_from_us"
         )
-        rows = self._db.execute(query, (series, issued_us, quantile)).fetchall()
+        rows = self._db.execute(query, (series, issued_us, source, quantile)).fetchall()
         return np.array([row[0] for row in rows], np.int64), np.array([row[1] for row in rows], np.float64)
 
     def forecasts(self) -> list[tuple[str, int, int, str]]:
         """(series, issued_us, newest_input_us, source) of every forecast, in order of issue."""
-        query = "SELECT series, issued_us, newest_input_us, source FROM forecast_issue ORDER BY issued_us, series"
+        query = (
+            "SELECT DISTINCT series, issued_us, newest_input_us, source FROM forecast_issue "
+            "ORDER BY issued_us, series, source"
+        )
         return list(self._db.execute(query))
 
     def events(self) -> list[EventRow]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Literal
 
 import msgspec
@@ -56,13 +55,6 @@ class ForecastRows(msgspec.Struct, frozen=True):
     """Quantile in (0, 1) -> a value per slot; the mean is stored as quantile -1."""
     source: str
     """Which forecaster: `persistence`, `similar-days`, ..."""
-
-    def rows(self) -> Iterator[tuple[str, int, float, int, float]]:
-        """(series, issued_us, quantile, valid_from_us, value), one per slot and quantile."""
-        for quantile in sorted(self.quantiles):
-            for slot, value in enumerate(self.quantiles[quantile]):
-                valid_from_us = self.start_us + slot * self.slot_s * 1_000_000
-                yield (self.series, self.issued_us, quantile, valid_from_us, value)
 
 
 class EventRow(msgspec.Struct, frozen=True, gc=False):

@@ -29,13 +29,12 @@ CREATE INDEX command_device ON command (device, ts_us);
 CREATE TABLE plan (id TEXT NOT NULL, stage TEXT NOT NULL, issued_us INTEGER NOT NULL, start_us INTEGER NOT NULL,
   newest_input_us INTEGER NOT NULL, json TEXT NOT NULL, PRIMARY KEY (issued_us, stage, id),
   CHECK (newest_input_us <= issued_us)) STRICT, WITHOUT ROWID;
-CREATE TABLE forecast_issue (id INTEGER PRIMARY KEY, series TEXT NOT NULL, issued_us INTEGER NOT NULL,
-  source TEXT NOT NULL, newest_input_us INTEGER NOT NULL, UNIQUE (series, issued_us),
-  CHECK (newest_input_us <= issued_us)) STRICT;
-CREATE TABLE forecast_value (issue INTEGER NOT NULL, quantile REAL NOT NULL, valid_from_us INTEGER NOT NULL,
-  value REAL, PRIMARY KEY (issue, quantile, valid_from_us)) STRICT, WITHOUT ROWID;
-CREATE VIEW forecast AS SELECT series, issued_us, valid_from_us, quantile, value, source, newest_input_us
-  FROM forecast_issue JOIN forecast_value ON issue = id;
+CREATE TABLE forecast_issue (series TEXT NOT NULL, issued_us INTEGER NOT NULL, source TEXT NOT NULL,
+  quantile REAL NOT NULL, newest_input_us INTEGER NOT NULL, start_us INTEGER NOT NULL, slot_s INTEGER NOT NULL,
+  slots TEXT NOT NULL, PRIMARY KEY (series, issued_us, source, quantile),
+  CHECK (newest_input_us <= issued_us)) STRICT, WITHOUT ROWID;
+CREATE VIEW forecast AS SELECT series, issued_us, start_us + 1000000 * slot_s * key AS valid_from_us, quantile,
+  json_each.value AS value, source, newest_input_us FROM forecast_issue, json_each(forecast_issue.slots);
 CREATE TABLE event (id INTEGER PRIMARY KEY, ts_us INTEGER NOT NULL, level TEXT NOT NULL, what TEXT NOT NULL,
   "where" TEXT NOT NULL) STRICT;
 """

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from controller.plan import Certificate, Plan, sealed
 from devices.points import CATALOGUE, KIND_POINTS, quantised
@@ -185,8 +186,11 @@ def test_commands_plans_forecasts_and_events_come_back_as_written(path: Path) ->
     store = store_at(path)
     store.write_commands(commands)
     store.write_plan(plan, T0 + 3, T0 + 2)
+    beside = structs.replace(forecast, source="similar-days", quantiles={0.9: (7.0, 8.0)})
     for _ in range(2):
         store.write_forecast(forecast)
+        store.write_forecast(beside)
+    store.write_forecast(structs.replace(beside, quantiles={0.9: (7.0,)}))  # of the window: shorter
     for event in events:
         store.write_event(event)
     store.close()
@@ -195,12 +199,15 @@ def test_commands_plans_forecasts_and_events_come_back_as_written(path: Path) ->
         assert reader.commands("pv-1") == commands[2:]
         assert [(row.plan, row.issued_us, row.newest_input_us) for row in reader.plans()] == [(plan, T0 + 3, T0 + 2)]
         assert reader.plans("day_ahead") == []
-        assert reader.forecasts() == [("home-1/load", T0, T0 - 1, "persistence")]
-        times, values = reader.forecast("home-1/load", T0, 0.9)
+        assert [row[3] for row in reader.forecasts()] == ["persistence", "similar-days"]
+        assert reader.forecasts()[0] == ("home-1/load", T0, T0 - 1, "persistence")
+        times, values = reader.forecast("home-1/load", T0, "persistence", 0.9)
         np.testing.assert_array_equal(times, [T0, T0 + 900_000_000])
         np.testing.assert_array_equal(values, [2.0, math.nan])
+        _, values = reader.forecast("home-1/load", T0, "similar-days", 0.9)
+        np.testing.assert_array_equal(values, [7.0, 8.0])
         assert reader.events() == [events[1], events[0]]
-    assert (store.counts.stored, store.counts.readings_stored) == (8, 0)
+    assert (store.counts.stored, store.counts.readings_stored) == (11, 0)
 
 
 def test_a_plan_or_forecast_that_knew_the_future_is_refused(path: Path) -> None:
