@@ -14,36 +14,10 @@ import numpy as np
 
 from controller.case import Asset, FlexibleLoad, FloatArray, Pv, Storage, Turbine
 from controller.qp import Model, Program, Term, Vectors
+from controller.stackelberg.terms import Adjustment, Commitment, Terminal
 
 CAP_PENALTY_FACTOR = 20.0
 """A kWh beyond the site's grid cap costs this many times the dearest price: a wish, but a strong one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Terminal:
-    """Concave worth of what a storage holds at the end: the first widths[0] kWh above the floor are worth
-    values[0] per kWh, and so on; values never rise."""
-
-    widths_kwh: FloatArray
-    values_per_kwh: FloatArray
-
-
-@dataclass(frozen=True, slots=True)
-class Commitment:
-    """Given on/off states of a turbine: its power limits and steps follow from them."""
-
-    on: FloatArray
-    """1.0 where it runs, per step."""
-    p_before_kw: float
-    on_before: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Adjustment:
-    """Quadratic price of leaving a planned power: gamma * (p - p_plan)^2 per hour (model 4, gamma_MT and gamma_ES)."""
-
-    gamma_per_kw2h: float
-    p_plan_kw: FloatArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,11 +236,10 @@ def _fill_storage(model: Model, vectors: Vectors, player: Player, asset: Storage
         vectors.constant += float(terminal.widths_kwh @ terminal.values_per_kwh)
     else:
         vectors.col_lo[energy[-1]] = vectors.col_hi[energy[-1]] = start
-    if name in player.adjustments:
-        pull = 2 * player.adjustments[name].gamma_per_kw2h * player.adjustments[name].p_plan_kw * hours
-        vectors.cost[charge] += pull
-        vectors.cost[discharge] -= pull
-        vectors.constant += _adjustment_constant(player, name)
+    pull, constant = _pull(player, name)
+    vectors.cost[charge] += pull
+    vectors.cost[discharge] -= pull
+    vectors.constant += constant
 
 
 def _fill_turbine(model: Model, vectors: Vectors, player: Player, asset: Turbine) -> None:
@@ -284,11 +257,9 @@ def _fill_turbine(model: Model, vectors: Vectors, player: Player, asset: Turbine
     vectors.row_lo[rows[0]] += commitment.p_before_kw
     vectors.constant += float(asset.cost_c_per_h * (commitment.on @ hours))
     vectors.constant += float(asset.start_cost * started.sum() + asset.stop_cost * stopped.sum())
-    if asset.id in player.adjustments:
-        vectors.cost[power] -= (
-            2 * player.adjustments[asset.id].gamma_per_kw2h * player.adjustments[asset.id].p_plan_kw * hours
-        )
-        vectors.constant += _adjustment_constant(player, asset.id)
+    pull, constant = _pull(player, asset.id)
+    vectors.cost[power] -= pull
+    vectors.constant += constant
 
 
 def turbine_limits_kw(asset: Turbine, hours: FloatArray) -> tuple[float, FloatArray, FloatArray]:
@@ -302,6 +273,10 @@ def _gamma(player: Player, asset: Asset) -> float:
     return player.adjustments[asset.id].gamma_per_kw2h if asset.id in player.adjustments else 0.0
 
 
-def _adjustment_constant(player: Player, name: str) -> float:
+def _pull(player: Player, name: str) -> tuple[FloatArray, float]:
+    """Linear and constant part of an adjustment penalty."""
+    if name not in player.adjustments:
+        return np.zeros(player.steps), 0.0
     adjustment = player.adjustments[name]
-    return float(adjustment.gamma_per_kw2h * (player.hours @ adjustment.p_plan_kw**2))
+    weight = adjustment.gamma_per_kw2h * adjustment.p_plan_kw * player.hours
+    return 2 * weight, float(weight @ adjustment.p_plan_kw)

@@ -15,9 +15,10 @@ from controller.plan import Budget, Plan
 from controller.stackelberg.game import PriceGame, Prices
 from controller.stackelberg.oracle import best_cost
 from controller.stackelberg.piece import PieceProgram, patterns_of
-from controller.stackelberg.player import Adjustment, Commitment, Player, Terminal
+from controller.stackelberg.player import Player
 from controller.stackelberg.response import SolverShelf
 from controller.stackelberg.search import Found, SearchLimits, search
+from controller.stackelberg.terms import Adjustment, Commitment, Terminal
 from controller.testing import reference_cost
 
 PAPER = Settings(late_per_kwh=0.0, terminal_spread_per_kwh=10.0)

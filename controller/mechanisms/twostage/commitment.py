@@ -8,7 +8,8 @@ import numpy as np
 
 from controller.case import FloatArray, Turbine
 from controller.qp import IntArray, Model, Program, Term, Vectors
-from controller.stackelberg.player import Commitment, Player, turbine_limits_kw
+from controller.stackelberg.player import Player, turbine_limits_kw
+from controller.stackelberg.terms import Commitment
 
 
 def declare_commitment(program: Program, player: Player, asset: Turbine, whole: int) -> list[Term]:

@@ -20,8 +20,9 @@ from controller.mechanisms.twostage.players import (
 from controller.mechanisms.twostage.settings import Settings
 from controller.mechanisms.twostage.tail import window_terminals
 from controller.stackelberg.game import PriceGame, central_player, open_game
-from controller.stackelberg.player import Adjustment, Commitment, Player
+from controller.stackelberg.player import Player
 from controller.stackelberg.response import SolverShelf
+from controller.stackelberg.terms import Adjustment, Commitment
 
 
 def window_game(case: Case, settings: Settings, shelf: SolverShelf) -> PriceGame:

@@ -9,7 +9,8 @@ import numpy as np
 
 from controller.case import Asset, Case, FlexibleLoad, FloatArray, Pv, Storage
 from controller.errors import ControllerError
-from controller.stackelberg.player import Adjustment, Commitment, Player, Terminal
+from controller.stackelberg.player import Player
+from controller.stackelberg.terms import Adjustment, Commitment, Terminal
 
 CENTRAL = "site"
 """Name of the player that holds all assets."""

@@ -13,7 +13,8 @@ from dataclasses import replace
 import numpy as np
 
 from controller.case import Asset, Pv, Storage
-from controller.stackelberg.player import Player, Terminal, energy_limits_kwh
+from controller.stackelberg.player import Player, energy_limits_kwh
+from controller.stackelberg.terms import Terminal
 
 
 def pooled(player: Player, apart: Iterable[str]) -> Player:

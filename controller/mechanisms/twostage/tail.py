@@ -17,8 +17,9 @@ import numpy as np
 from controller.case import Case, FloatArray, Storage, Turbine
 from controller.mechanisms.twostage.players import storages_of
 from controller.mechanisms.twostage.settings import Settings
-from controller.stackelberg.player import Commitment, Player, Terminal, energy_limits_kwh
+from controller.stackelberg.player import Player, energy_limits_kwh
 from controller.stackelberg.response import SolverShelf
+from controller.stackelberg.terms import Commitment, Terminal
 
 BLOCK_H = 1.0
 """Length of a tail block, hours."""
