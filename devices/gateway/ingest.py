@@ -113,7 +113,6 @@ class Ingest:
             stream.outage = True
             stream.health.connected = connected and stream.health.connected
         if not connected:
-            log.warning("broker connection lost")
             self._wake_waits(force=True)
 
     def _drain(self) -> None:

@@ -10,6 +10,8 @@ from devices.clock import Clock
 from devices.gateway.line import Line
 from devices.readings import Reading
 
+_ASK_AGAIN_S = 0.5
+
 
 class Rounds:
     """Polls a line every tick at start + phase + n * tick, and settles it whenever an order came.
@@ -31,11 +33,15 @@ class Rounds:
 
     async def stop(self) -> None:
         """End both tasks; a request under way is cut off and its connection closed."""
+        pending = set(self._tasks)
+        while pending:
+            # Until Python 3.12 wait_for loses a cancellation that meets the reply: ask again.
+            for task in pending:
+                task.cancel()
+            _, pending = await asyncio.wait(pending, timeout=_ASK_AGAIN_S)
         for task in self._tasks:
-            task.cancel()
-        for result in await asyncio.gather(*self._tasks, return_exceptions=True):
-            if isinstance(result, Exception):
-                raise result
+            if not task.cancelled():
+                task.result()
         self._tasks = []
 
     def wake(self) -> None:

@@ -101,7 +101,8 @@ class Session:
                 log.error("MQTT broker refuses the subscription of %s: %s", topic, reason)
         self._loop.call_soon_threadsafe(self._note, True)
 
-    def _on_disconnect(self, _client: mqtt.Client, _data: Any, _flags: Any, _reason: Any, _properties: Any) -> None:
+    def _on_disconnect(self, _client: mqtt.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+        log.warning("broker connection lost: %s", reason)
         self._loop.call_soon_threadsafe(self._note, False)
 
     def _on_message(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
