@@ -1,0 +1,191 @@
+"""From plans and readings to entries: prices first, sums zero, every stored reading a leaf of a batch that is in."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from controller.plan import Plan
+from devices.readings import Quality, Reading
+from ledger import Ledger, verify
+from ledger.batch import batch_root
+from ledger.keys import KeyRing
+from ledger.rules.settlement import RESIDUAL
+from twin.clock import LockstepClock
+from twin.feed import Feed
+from twin.metering import leaf
+from twin.settlement import NO_PLAN, Settlement
+from twin.site import Site
+from twin.store import StoreReader
+
+SLOT_US, TICK_US = 900_000_000, 60_000_000
+POWER_W = {"meter-1": -1800.0, "meter-2": 2400.0, "meter-vpp": 0.0, "meter-grid": -600.0}
+"""Home 1 takes what home 2 gives, the rest goes to the grid: the bus balances."""
+
+
+class Book:
+    """A ledger, its settlement and the made-up meters that report to it."""
+
+    def __init__(self, site: Site, prices: Feed, folder: Path, t0_us: int) -> None:
+        self.site, self.clock, self.folder, self.t0_us = site, LockstepClock(t0_us), folder, t0_us
+        keys = KeyRing.derived(1)
+        genesis = {"currency": "USD", "operator": "vpp", "grid": "grid", "slot_s": 900}
+        self.ledger = Ledger.create(folder, log="two-homes/main", keys=keys, now_us=self.clock.now_us, genesis=genesis)
+        self.settlement = Settlement(site, self.ledger, keys, prices)
+        self.settlement.register()
+
+    def readings(self, tick: int, power_w: dict[str, float] | None = None) -> list[Reading]:
+        found = []
+        for device, p_w in (power_w or POWER_W).items():
+            wh = round(abs(p_w) * tick / 60)
+            counters = {"e_imp_wh": wh if p_w < 0 else 0, "e_exp_wh": wh if p_w > 0 else 0}
+            values = {"p_w": p_w, **counters}
+            found.append(Reading(device, self.t0_us + tick * TICK_US, tick + 1, Quality.GOOD, values))
+        return found
+
+    def run(self, slots: int, plan: Plan | None = None, late: int | None = None) -> list[list[str]]:
+        """Announce, meter and close so many slots; readings of tick `late` come two slots later."""
+        findings = []
+        for slot in range(slots):
+            begin = slot * 15
+            for tick in range(begin, begin + 15):
+                self.clock.advance_to(self.t0_us + tick * TICK_US)
+                if tick != late:
+                    self.settlement.collect(self.readings(tick))
+                if tick == begin:
+                    self.settlement.announce(self.t0_us + slot * SLOT_US, plan)
+                    if slot:
+                        findings.append(self.settlement.close(self.t0_us + (slot - 1) * SLOT_US))
+        end = slots * 15
+        self.clock.advance_to(self.t0_us + end * TICK_US)
+        self.settlement.collect(self.readings(end) if late is None else [*self.readings(late), *self.readings(end)])
+        findings.append(self.settlement.close(self.t0_us + (slots - 1) * SLOT_US))
+        self.settlement.finish()
+        return findings
+
+    def entries(self, kind: str = "") -> list[dict[str, Any]]:
+        return [one for one in entries(self.folder) if kind in ("", one["type"])]
+
+
+def entries(folder: Path) -> list[dict[str, Any]]:
+    """All entries of a ledger folder as they lie in its database."""
+    with sqlite3.connect(folder / "logs" / "main" / "ledger.db") as db:
+        return [json.loads(data) for (data,) in db.execute("SELECT data FROM entry ORDER BY seq")]
+
+
+@pytest.fixture
+def book(two_homes: Site, feed: Feed, tmp_path: Path, t0_us: int) -> Iterator[Book]:
+    made = Book(two_homes, feed, tmp_path / "ledger", t0_us)
+    yield made
+    made.ledger.close()
+
+
+def test_payments_sum_to_zero_in_every_slot_and_every_entry(book: Book, plan: Plan) -> None:
+    book.run(4, plan)
+    assert len(book.settlement.payments) == 4
+    for payments in book.settlement.payments:
+        assert sum(payments.values()) == 0
+        assert payments["home-1"] < 0 < payments["home-2"]
+    posted = [one["body"]["postings"] for one in book.entries() if "postings" in one["body"]]
+    assert len(posted) == 4 * 4, "two homes, the grid and the residual in every slot"
+    assert all(sum(micro for _, micro, _ in legs) == 0 for legs in posted)
+
+
+def test_each_homes_payment_is_its_metered_energy_at_the_plans_price(book: Book, plan: Plan) -> None:
+    book.run(2, plan)
+    for slot, payments in enumerate(book.settlement.payments):
+        buy, sell = plan.buy_per_kwh["home-1"][slot], plan.sell_per_kwh["home-2"][slot]
+        assert payments["home-1"] == round(-450 * buy * 1000)
+        assert payments["home-2"] == round(600 * sell * 1000)
+        assert book.settlement.book[slot]["meter-1"].net_wh == -450
+
+
+def test_prices_are_written_before_anything_of_their_slot_is_metered_or_settled(book: Book, plan: Plan) -> None:
+    book.run(3, plan)
+    seen: dict[int, dict[str, int]] = defaultdict(dict)
+    for one in book.entries():
+        slot_us = one["body"].get("slot", one["body"].get("start"))
+        seen[slot_us].setdefault(one["type"], one["seq"])
+    for slot in range(3):
+        order = seen[book.t0_us + slot * SLOT_US]
+        assert order["price"] < order["metering"] < order["settlement"] < order["residual"]
+    prices = book.entries("price")
+    assert [one["body"]["plan"] for one in prices] == [plan.id] * 3
+    assert all(one["ts"] <= one["body"]["slot"] + 10_000 for one in prices)
+
+
+def test_without_a_plan_parties_trade_at_the_tariff(book: Book, feed: Feed) -> None:
+    book.run(1)
+    (price,) = book.entries("price")
+    import_, export = feed.at(book.t0_us)
+    assert price["body"]["plan"] == NO_PLAN
+    assert price["body"]["buy"] == {
+        "home-1": round(import_ * 1e6),
+        "home-2": round(import_ * 1e6),
+        "grid": round(export * 1e6),
+    }
+    assert set(price["body"]["sell"].values()) == {round(export * 1e6), round(import_ * 1e6)}
+    assert book.settlement.payments[0]["home-2"] == round(600 * export * 1000)
+    assert [one["body"]["plan"] for one in book.entries("dispatch")] == [NO_PLAN]
+
+
+def test_an_honest_ledger_verifies_and_has_no_residual(book: Book, plan: Plan) -> None:
+    assert book.run(3, plan) == [[], [], []]
+    assert all(RESIDUAL not in payments or payments[RESIDUAL] == 0 for payments in book.settlement.payments)
+    report = verify.verify(book.folder)
+    assert report.ok, report.findings
+    registered = [one["body"]["wallet"] for one in book.entries("registration")]
+    assert registered == ["vpp", "grid", "home-1", "home-2"]
+
+
+def test_late_readings_become_a_revision_that_the_ledger_accepts(book: Book, plan: Plan) -> None:
+    findings = book.run(3, plan, late=5)
+    assert findings == [[], [], []], "one missing reading is no estimate"
+    revised = [one["body"] for one in book.entries("metering") if one["body"]["rev"]]
+    assert {(body["device"], body["start"], body["rev"], body["count"]) for body in revised} == {
+        (device, book.t0_us, 1, 15) for device in POWER_W
+    }
+    assert verify.verify(book.folder).ok
+
+
+def test_readings_after_the_last_slot_are_leaves_too(book: Book) -> None:
+    book.run(1)
+    rest = [one["body"] for one in book.entries("metering") if one["body"]["start"] == book.t0_us + SLOT_US]
+    assert {(body["device"], body["count"], body["wh"]) for body in rest} == {(device, 1, 0) for device in POWER_W}
+    assert verify.verify(book.folder).ok
+
+
+def test_a_silent_meter_is_said_to_be_estimated(book: Book, caplog: pytest.LogCaptureFixture) -> None:
+    book.settlement.announce(book.t0_us, None)
+    silent = [one for tick in range(16) for one in book.readings(tick) if one.device != "meter-2" or tick < 8]
+    book.settlement.collect(silent)
+    book.clock.advance_to(book.t0_us + SLOT_US)
+    findings = book.settlement.close(book.t0_us)
+    assert findings[0] == "energy estimated for meter-2"
+    assert "unexplained energy" in findings[1]
+    assert sum(book.settlement.payments[0].values()) == 0
+    book.settlement.finish()
+    assert verify.verify(book.folder).ok
+
+
+def test_every_stored_reading_of_a_run_is_a_leaf_of_a_metering_batch(short_run: Path) -> None:
+    """All roots of the ledger are recomputed from telemetry.db alone, with the nonces that lie beside the readings."""
+    newest: dict[tuple[str, int], dict[str, Any]] = {}
+    for one in entries(short_run / "ledger"):
+        if one["type"] == "metering":
+            newest[one["body"]["device"], one["body"]["start"]] = one["body"]
+    leaves: dict[tuple[str, int], list[bytes]] = defaultdict(list)
+    with StoreReader(short_run / "telemetry.db") as reader:
+        for device in reader.devices():
+            for reading, nonce in reader.readings(device):
+                leaves[device, reading.ts_us - reading.ts_us % SLOT_US].append(leaf(reading, nonce))
+    assert len(leaves) == 8 * 9, "eight devices, eight slots and the readings at the end"
+    assert {key: (body["root"], body["count"]) for key, body in newest.items()} == {
+        key: (batch_root(found), len(found)) for key, found in leaves.items()
+    }
