@@ -6,17 +6,23 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from ledger import show as showing
+from ledger.batch import batch_root
+from twin.metering import leaf
 from twin.site import Site, load_site
+from twin.store import StoreReader
 
 ROOT = Path(__file__).parents[1]
 COMMAND = Path(sys.executable).with_name("vpptwin")
 """The command as it was installed beside this interpreter."""
 
+Batches = dict[tuple[str, int], tuple[str, int]]
 Vpptwin = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -53,6 +59,31 @@ def short_run(vpptwin: Vpptwin, tmp_path_factory: pytest.TempPathFactory) -> Pat
     words = ("--start", "2016-09-05T15:00", "--hours", "2", "--seed", "7", "--out", folder)
     vpptwin("run", ROOT / "examples" / "sites" / "two-homes.yaml", *words)
     return folder
+
+
+@pytest.fixture(scope="session")
+def batches() -> Callable[[Path], tuple[Batches, Batches]]:
+    """`batches(run)` is (what the ledger says, what telemetry.db gives): device and slot -> Merkle root and count.
+
+    The second is recomputed from the stored readings and the nonces beside them alone.
+    """
+
+    def of(run: Path) -> tuple[Batches, Batches]:
+        said: Batches = {}
+        slot_us = 0
+        for one in showing.entries(run, type="metering", limit=1_000_000):
+            body = one["body"]
+            slot_us = body["period_s"] * 1_000_000
+            if body["count"]:
+                said[body["device"], body["start"]] = (body["root"], body["count"])
+        leaves: dict[tuple[str, int], list[bytes]] = defaultdict(list)
+        with StoreReader(run / "telemetry.db") as reader:
+            for device in reader.devices():
+                for reading, nonce in reader.readings(device):
+                    leaves[device, reading.ts_us - reading.ts_us % slot_us].append(leaf(reading, nonce))
+        return said, {key: (batch_root(found), len(found)) for key, found in leaves.items()}
+
+    return of
 
 
 @pytest.fixture(scope="session")
