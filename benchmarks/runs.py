@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,18 +35,19 @@ class Run:
 
 def run(site: Path, folder: Path, *arguments: str) -> Run:
     """Run a site into a new folder. Raises CalledProcessError when the command fails."""
+    command = [*_COMMAND, str(site), "--out", str(folder), *arguments]
     began = time.perf_counter()
-    process = subprocess.Popen(
-        [*_COMMAND, str(site), "--out", str(folder), *arguments],
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    _, status, used = os.wait4(process.pid, 0)
-    wall_s = time.perf_counter() - began
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, "vpptwin run")
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdout=said, stderr=said, env={**os.environ, "PYTHONPATH": str(ROOT)}
+        )
+        _, status, used = os.wait4(process.pid, 0)
+        wall_s = time.perf_counter() - began
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            said.seek(0)
+            print(said.read().decode(errors="replace"), file=sys.stderr)
+            raise subprocess.CalledProcessError(process.returncode, command)
     return Run(summary.read(folder), wall_s, used.ru_utime + used.ru_stime)
 
 
