@@ -7,6 +7,7 @@ import platform
 import subprocess
 from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,7 @@ def differences(first: Manifest, second: Manifest) -> list[str]:
             for key in sorted(one | two)
             if one.get(key) != two.get(key)
         ]
-    for index, (one, two) in enumerate(zip(first.plans, second.plans, strict=False)):
+    for index, (one, two) in enumerate(zip_longest(first.plans, second.plans, fillvalue="none")):
         if one != two:
             lines.append(f"plan {index} is the first that differs: {one} then, {two} now")
             break

@@ -9,7 +9,11 @@ from typing import Any, Literal
 import msgspec
 
 from twin.clock import AnyClock, LockstepClock, ScaledClock, WallClock
+from twin.errors import TwinError
 from twin.exits import UsageError
+
+MOST_HOURS = 1e6
+"""A century; also keeps out infinity."""
 
 
 class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,9 +29,11 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     ports: Literal["auto", "fixed"] = "auto"
 
     def __post_init__(self) -> None:
-        if self.hours <= 0:
-            raise UsageError(f"{self.hours:g} hours", where="--hours", mend="ask for more than none")
-        if not re.fullmatch(r"lockstep|wall|x[0-9]+(\.[0-9]+)?", self.clock):
+        if not 0 < self.hours < MOST_HOURS:
+            mend = f"ask for more than none and less than {MOST_HOURS:.0f}"
+            raise UsageError(f"{self.hours:g} hours", where="--hours", mend=mend)
+        scaled = re.fullmatch(r"x([0-9]+(\.[0-9]+)?)", self.clock)
+        if self.clock not in ("lockstep", "wall") and not (scaled and float(scaled[1]) > 0):
             raise UsageError(f"clock {self.clock!r}", where="--clock", mend="choose lockstep, wall, or xN such as x60")
 
     @property
@@ -49,3 +55,11 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
         found["site"] = str(Path(self.site).resolve())
         found["data"] = None if self.data is None else str(Path(self.data).resolve())
         return found
+
+
+def again(plain: dict[str, Any]) -> RunOptions:
+    """The options that a manifest holds. Raises TwinError when they are damaged, UsageError when out of range."""
+    try:
+        return msgspec.convert(plain, RunOptions)
+    except msgspec.ValidationError as error:
+        raise TwinError(f"damaged options: {error}", where="manifest.json", mend="run it anew") from error

@@ -19,7 +19,7 @@ from twin import logs, manifest
 from twin import run as runs
 from twin.cli.output import console, emit_json
 from twin.exits import FINDING, INTERRUPTED, UsageError
-from twin.options import RunOptions
+from twin.options import RunOptions, again
 from twin.summary import Summary
 
 
@@ -66,7 +66,7 @@ def rerun(
 ) -> None:
     """Repeat a run from its manifest and say whether it is equal, or where it differs."""
     before = manifest.read(run_dir)
-    options = msgspec.convert(before.options, RunOptions)
+    options = again(before.options)
     with tempfile.TemporaryDirectory(prefix="vpptwin-") as scratch:
         folder = Path(scratch) / "rerun" if out is None else out
         execute(options, folder, force=False)
