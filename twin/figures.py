@@ -47,7 +47,10 @@ def summary(
         ),
         captured=captured(actual, costs.get("no_control"), bound),
         telemetry=TelemetryFigures(
-            received=stats.received, stored=session.store.counts.readings_stored, lost=stats.lost, missing=stats.missing
+            received=service.counts.received,  # what came after the last tick is not of this run
+            stored=session.store.counts.readings_stored,
+            lost=stats.lost,
+            missing=stats.missing,
         ),
         setpoints=SetpointFigures(
             sent=stats.sent,
