@@ -116,9 +116,9 @@ BREAKS: list[tuple[str, str, str, str]] = [
     ("data:price", '[{from: "08:00", to: "24:30", per_kwh: 0.3}]', "24:30", "tariff.import[0].to: '24:30' does not fit; a time of day like \"16:00\", at most \"24:00\", is wanted"),
     ("export_per_kwh: 0.08", "export_per_kwh: cheap", "cheap", "tariff.export_per_kwh: 'cheap' is text; a price per kWh, `data:<series>` or a list of time-of-use blocks is wanted"),
     ("data: {path: ../data/homes}\n", "", "import:", "tariff.import: names a series, but the site has no data; add `data: {path: ...}`"),
-    ("broker: {}", "broker: {port: 70000}", "70000", "broker.port: 70000 is out of range; a whole number from 0 to 65535 is wanted"),
-    ("broker: {}", "broker: {password: x}", "password: x", "broker.password: unknown field; allowed: embedded, host, port, username"),
-    ("broker: {}", "network: {import_max_w: -1}", "import_max_w", "network.import_max_w: -1 is out of range; a number of at least 0 is wanted"),
+    ("broker: {port: 18830}", "broker: {port: 70000}", "70000", "broker.port: 70000 is out of range; a whole number from 0 to 65535 is wanted"),
+    ("broker: {port: 18830}", "broker: {password: x}", "password: x", "broker.password: unknown field; allowed: embedded, host, port, username"),
+    ("broker: {port: 18830}", "network: {import_max_w: -1}", "import_max_w", "network.import_max_w: -1 is out of range; a number of at least 0 is wanted"),
     ("vpp, role: operator", "vpp, role: prosumer", "{id: vpp", "parties: no party of role operator; exactly one is needed: the one who runs the site"),
     ("home-1, role: prosumer", "home-1, role: operator", "{id: home-1,", "parties[1].role: operator is already vpp (line 19); exactly one party is operator"),
     ("home-1, role: prosumer", "home-1, role: owner", "{id: home-1,", "parties[1].role: 'owner' is not known; allowed: prosumer, operator, grid"),
@@ -274,7 +274,7 @@ def test_every_field_the_check_allows_is_known_to_the_emulator(load: Load) -> No
 
 def test_merge_keys_serve_repeated_devices(load: Load) -> None:
     text = edited(
-        ("broker: {}                 # ", "control: &same {enabled: false, mode: shadow}\nbroker: {} # "),
+        ("broker: {port: 18830}      # ", "control: &same {enabled: false, mode: shadow}\nbroker: {} # "),
         ("control: {enabled: true, mode: full, netting: party}", "network: {}"),
     )
     text = text.replace("control: &same", "x: &same", 1)
