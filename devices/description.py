@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Kind = Literal["meter", "pv", "storage", "turbine", "load"]
+LinkKind = Literal["modbus-tcp", "modbus-rtu", "modbus-rtu-tcp"]
+"""TCP with its header; RTU on a serial line; RTU frames inside TCP, as serial converters pass them on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,11 +16,29 @@ class LinkSpec:
     """One physical connection: many units may share it, one task serves it."""
 
     id: str
-    kind: Literal["modbus-tcp"]
+    kind: LinkKind
     host: str
     port: int
     """0 = chosen by the operating system when the emulator listens (runs with --ports auto)."""
     timeout_s: float = 1.0
+    serial: str = ""
+    """Path of the serial port, for modbus-rtu alone; the fields below belong to it."""
+    baud: int = 9600
+    parity: Literal["N", "E", "O"] = "N"
+    stop_bits: Literal[1, 2] = 1
+
+    @property
+    def where(self) -> str:
+        """Its address in messages."""
+        return self.serial if self.kind == "modbus-rtu" else f"{self.host}:{self.port}"
+
+    @property
+    def silence_s(self) -> float:
+        """The pause that ends an RTU frame: 3.5 characters of 11 bits, above 19200 baud fixed at 1.75 ms.
+
+        Source: Modbus over serial line specification 1.02, section 2.5.1.1.
+        """
+        return 1.75e-3 if self.baud > 19200 else 3.5 * 11 / self.baud
 
 
 @dataclass(frozen=True, slots=True)

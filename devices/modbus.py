@@ -11,13 +11,16 @@ import asyncio
 import logging
 import socket
 import struct
+import time
 from collections.abc import Awaitable, Sequence
 
-from pymodbus.client import AsyncModbusTcpClient
+from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
 from pymodbus.exceptions import ConnectionException, ModbusException, ModbusIOException
+from pymodbus.framer import FramerType
 from pymodbus.pdu import ExceptionResponse, ModbusPDU
 from pymodbus.pdu.register_message import ReadHoldingRegistersResponse, ReadInputRegistersResponse
 
+from devices.description import LinkSpec
 from devices.errors import DeviceError
 
 CONFIGURATION = frozenset({1, 2, 3})
@@ -65,14 +68,29 @@ class Disconnected(ModbusFault):
 
 
 class ModbusLink:
-    """One TCP connection, one request at a time. Several units may be served over it."""
+    """One connection, one request at a time. Several units may be served over it.
 
-    def __init__(self, host: str, port: int, timeout_s: float = 1.0) -> None:
-        self.host, self.port, self.timeout_s = host, port, timeout_s
-        self._client: AsyncModbusTcpClient | None = None
+    RTU knows no transactions: after a missing or garbled reply the line is listened to until it is silent, and the
+    connection is kept (a converter would pass the late reply to the next one).
+    """
+
+    def __init__(self, host: str, port: int, timeout_s: float = 1.0, spec: LinkSpec | None = None) -> None:
+        """`spec`: instead of the three before; see `of`."""
+        self.spec = spec or LinkSpec("", "modbus-tcp", host, port, timeout_s)
+        self.timeout_s = self.spec.timeout_s
+        self._client: AsyncModbusTcpClient | AsyncModbusSerialClient | None = None
         self._waiting = False
+        self._rtu = self.spec.kind != "modbus-tcp"
+        self._heard = asyncio.Event()
+        self._heard_s = 0.0
+        """When the last byte came or went, monotonic."""
         # Every fault is raised with its place; pymodbus' own lines would only repeat it without one.
         logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
+
+    @classmethod
+    def of(cls, spec: LinkSpec) -> ModbusLink:
+        """The connection a site describes."""
+        return cls(spec.host, spec.port, spec.timeout_s, spec)
 
     @property
     def connected(self) -> bool:
@@ -80,23 +98,22 @@ class ModbusLink:
 
     @property
     def where(self) -> str:
-        return f"{self.host}:{self.port}"
+        return self.spec.where
+
+    @property
+    def port(self) -> int:
+        return self.spec.port
 
     async def connect(self) -> None:
-        """Raises Disconnected when the host refuses or does not answer in time."""
+        """Raises Disconnected when the host refuses or does not answer in time, or the port cannot be opened."""
         self.close()
-        client = AsyncModbusTcpClient(
-            self.host,
-            port=self.port,
-            timeout=self.timeout_s,
-            retries=0,
-            reconnect_delay=0,
-            reconnect_delay_max=0,
-            trace_connect=self._noticed,
-        )
+        client = self._made()
         if not await client.connect():
             client.close()
-            raise Disconnected("cannot connect", where=self.where, mend="is the device on and its port right?")
+            mend = "is the device on and its port right?"
+            if self.spec.kind == "modbus-rtu":
+                mend = "is the adapter plugged in, the path right, and no other program using it?"
+            raise Disconnected("cannot connect", where=self.where, mend=mend)
         client.register(_Holding)
         client.register(_Input)
         self._client = client
@@ -104,6 +121,23 @@ class ModbusLink:
         sock = transport.get_extra_info("socket") if transport is not None else None
         if sock is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+    def _made(self) -> AsyncModbusTcpClient | AsyncModbusSerialClient:
+        spec = self.spec
+        common = {
+            "timeout": self.timeout_s,
+            "retries": 0,
+            "reconnect_delay": 0,
+            "reconnect_delay_max": 0,
+            "trace_connect": self._noticed,
+        }
+        if self._rtu:
+            common["trace_packet"] = self._hear
+        if spec.kind == "modbus-rtu":
+            line = {"baudrate": spec.baud, "parity": spec.parity, "stopbits": spec.stop_bits}
+            return AsyncModbusSerialClient(spec.serial, **line, **common)
+        framer = FramerType.RTU if self._rtu else FramerType.SOCKET
+        return AsyncModbusTcpClient(spec.host, port=spec.port, framer=framer, **common)
 
     def close(self) -> None:
         """Close the connection if there is one."""
@@ -113,16 +147,18 @@ class ModbusLink:
 
     async def read(self, unit: int, fc: int, address: int, count: int) -> list[int]:
         """`count` registers (fc 3, 4) or bits as 0/1 (fc 1, 2). Raises ModbusFault."""
+        await self._pause()
         request = getattr(self._open(), _READS[fc])
         reply = await self._answered(request(address, count=count, device_id=unit), unit, fc, f"{address}+{count}")
         found = [int(bit) for bit in reply.bits[:count]] if fc in (1, 2) else list(reply.registers)
         if len(found) != count:
-            self.close()
+            await self._abandon()
             raise GarbledReply(f"{len(found)} registers instead of {count}", where=self._place(unit, address))
         return found
 
     async def write(self, unit: int, fc: int, address: int, registers: Sequence[int]) -> None:
         """Write once, never repeated: coil (fc 5), one register (6) or several (16). Raises ModbusFault."""
+        await self._pause()
         client = self._open()
         if fc == 5:
             call = client.write_coil(address, bool(registers[0]), device_id=unit)
@@ -147,11 +183,12 @@ class ModbusLink:
             raise Disconnected("connection lost", where=place) from error
         except ModbusException as error:
             lost = not self.connected
-            self.close()
+            self._waiting = False
+            await self._abandon()
             if lost:
                 raise Disconnected("connection lost", where=place) from error
             if "No response" in error.string:
-                raise NoAnswer(f"no answer in {self.timeout_s} s", where=place) from error
+                raise NoAnswer(f"no answer in {self.timeout_s:g} s", where=place) from error
             raise GarbledReply(error.string, where=place) from error
         except asyncio.CancelledError:
             # A reply to a cancelled request may still come: it must not meet the next one.
@@ -162,9 +199,41 @@ class ModbusLink:
         if reply.isError():
             raise _exception(reply, place)
         if reply.function_code != fc:
-            self.close()
+            await self._abandon()
             raise GarbledReply(f"function code {reply.function_code} instead of {fc}", where=place)
         return reply
+
+    async def _abandon(self) -> None:
+        """Make sure that what still comes of this exchange meets no other one."""
+        if not self._rtu or not self.connected:
+            self.close()
+            return
+        quiet_s, until_s = 2 * self.spec.silence_s, time.monotonic() + self.timeout_s
+        while time.monotonic() < until_s:
+            self._heard.clear()
+            try:
+                await asyncio.wait_for(self._heard.wait(), quiet_s)
+            except TimeoutError:
+                return
+        self.close()  # it never falls silent: begin anew
+
+    async def _pause(self) -> None:
+        """Keep the silent interval between two RTU frames; what speaks in it is waited for and not listened to."""
+        if not self._rtu:
+            return
+        left_s = self._heard_s + self.spec.silence_s - time.monotonic()
+        if left_s > 0:
+            self._heard.clear()
+            try:
+                await asyncio.wait_for(self._heard.wait(), left_s)
+            except TimeoutError:
+                return
+            await self._abandon()
+
+    def _hear(self, _sending: bool, data: bytes) -> bytes:
+        self._heard_s = time.monotonic()
+        self._heard.set()
+        return data
 
     def _noticed(self, made: bool) -> None:
         """pymodbus lets a request wait for its time-out when the peer hangs up; end it at once instead."""

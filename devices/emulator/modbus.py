@@ -1,4 +1,4 @@
-"""Modbus TCP servers of the emulated plant: the one file that knows pymodbus' server and simulator API (3.16).
+"""Modbus servers of the emulated plant: TCP, RTU, RTU over TCP. The one file that knows pymodbus' server (3.16).
 
 The registers live in the units (emulator/unit.py); pymodbus keeps none, it asks `_Registers` for them. Nothing in
 there may await: answers of two requests would get crossed.
@@ -13,20 +13,22 @@ import logging
 import socket
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pymodbus.constants import ExcCodes
+from pymodbus.framer import FramerType
 from pymodbus.pdu import ExceptionResponse, ModbusPDU
 from pymodbus.pdu.register_message import (
     ReadHoldingRegistersRequest,
     ReadHoldingRegistersResponse,
 )
-from pymodbus.server import ModbusTcpServer
+from pymodbus.server import ModbusSerialServer, ModbusTcpServer
 from pymodbus.server.requesthandler import ServerRequestHandler
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 from devices.description import LinkSpec
 from devices.emulator.unit import Unit
+from devices.emulator.wire import Wire
 from devices.errors import DeviceError
 
 log = logging.getLogger(__name__)
@@ -52,8 +54,11 @@ class ModbusLink:
     """One server for all units of a link."""
 
     def __init__(self, link: LinkSpec, units: Mapping[int, Served], now_us: Callable[[], int]) -> None:
-        """Raises DeviceError for a host that is not this machine's loopback."""
-        if not _loopback(link.host):
+        """Raises DeviceError for a host that is not this machine's loopback.
+
+        A serial link whose port does not exist yet gets a wire of its own (emulator/wire.py) under that name.
+        """
+        if link.kind != "modbus-rtu" and not _loopback(link.host):
             raise DeviceError(
                 f"emulated devices listen on loopback only, not on {link.host}",
                 where=f"links: {link.id}",
@@ -63,26 +68,33 @@ class ModbusLink:
         self.port = link.port
         self._units = units
         self._now_us = now_us
-        self._server: _Server | None = None
+        self._server: _Server | _SerialServer | None = None
+        self._wire: Wire | None = None
 
     @property
     def listening(self) -> bool:
         """Whether clients can connect."""
         return self._server is not None
 
+    @property
+    def bound(self) -> LinkSpec:
+        """The link with the port that clients can use."""
+        return replace(self.link, port=self.port) if self._wire is None else replace(self.link, serial=self._wire.near)
+
     async def open(self) -> None:
         """Listen on `port` (0: chosen by the operating system, then kept). Raises DeviceError: port in use."""
-        server = _Server(self._units, self._now_us, (self.link.host, self.port))
+        server = self._made()
         try:
             await server.serve_forever(background=True)
         except RuntimeError as error:
-            reason = _why_not(self.link.host, self.port)
+            reason = "it cannot be opened" if self._serial else _why_not(self.link.host, self.port)
             raise DeviceError(
-                f"cannot listen on {self.link.host}:{self.port}: {reason}",
+                f"cannot listen on {replace(self.link, port=self.port).where}: {reason}",
                 where=f"links: {self.link.id}",
                 mend="stop what uses the port, choose another, or run with --ports auto",
             ) from error
-        self.port = server.bound_port()
+        if isinstance(server, _Server):
+            self.port = server.bound_port()
         self._server = server
 
     async def close(self) -> None:
@@ -91,7 +103,22 @@ class ModbusLink:
         if server is not None:
             listener = server.transport
             await server.shutdown()
-            await asyncio.wait_for(listener.wait_closed(), 5)
+            if not self._serial:
+                await asyncio.wait_for(listener.wait_closed(), 5)
+        if self._wire is not None:
+            self._wire.close()
+            self._wire = None
+
+    @property
+    def _serial(self) -> bool:
+        return self.link.kind == "modbus-rtu"
+
+    def _made(self) -> _Server | _SerialServer:
+        if self._serial:
+            self._wire = Wire.at(self.link.serial)
+            return _SerialServer(self._units, self._now_us, self.link, self._wire.far)
+        rtu = self.link.kind == "modbus-rtu-tcp"
+        return _Server(self._units, self._now_us, (self.link.host, self.port), rtu)
 
 
 class _Registers:
@@ -124,9 +151,12 @@ class _Registers:
 
 
 class _Server(ModbusTcpServer):  # type: ignore[misc]
-    def __init__(self, units: Mapping[int, Served], now_us: Callable[[], int], address: tuple[str, int]) -> None:
-        super().__init__(_NO_STORE, address=address, custom_pdu=[_ReadHolding, _ReadInput])
-        self.units, self.context = units, _Registers(units, now_us)
+    def __init__(
+        self, units: Mapping[int, Served], now_us: Callable[[], int], address: tuple[str, int], rtu: bool
+    ) -> None:
+        framer = FramerType.RTU if rtu else FramerType.SOCKET
+        super().__init__(_NO_STORE, framer=framer, address=address, custom_pdu=[_ReadHolding, _ReadInput])
+        self.units, self.context, self.is_bus = units, _Registers(units, now_us), rtu
 
     def bound_port(self) -> int:
         return int(self.transport.sockets[0].getsockname()[1])
@@ -135,12 +165,30 @@ class _Server(ModbusTcpServer):  # type: ignore[misc]
         return _Connection(self)
 
 
-class _Connection(ServerRequestHandler):  # type: ignore[misc]
-    """Adds to pymodbus' handler: 0x0B for an unknown unit, silence, latency, time-outs."""
+class _SerialServer(ModbusSerialServer):  # type: ignore[misc]
+    def __init__(self, units: Mapping[int, Served], now_us: Callable[[], int], link: LinkSpec, port: str) -> None:
+        super().__init__(
+            _NO_STORE,
+            port=port,
+            baudrate=link.baud,
+            parity=link.parity,
+            stopbits=link.stop_bits,
+            custom_pdu=[_ReadHolding, _ReadInput],
+        )
+        self.units, self.context, self.is_bus = units, _Registers(units, now_us), True
 
-    def __init__(self, server: _Server) -> None:
+    def callback_new_connection(self) -> _Connection:
+        return _Connection(self)
+
+
+class _Connection(ServerRequestHandler):  # type: ignore[misc]
+    """Adds to pymodbus' handler: an unknown unit (0x0B, on a bus silence), latency, time-outs."""
+
+    def __init__(self, server: _Server | _SerialServer) -> None:
         super().__init__(server, None, None, None)
-        self._units = server.units
+        self._units, self._is_bus = server.units, server.is_bus
+        self._serial = isinstance(server, _SerialServer)
+        """A line is never closed for being quiet."""
         self._watch: asyncio.TimerHandle | None = None
         self._due_s = 0.0
         self._answering: asyncio.Task[None] | None = None
@@ -151,7 +199,8 @@ class _Connection(ServerRequestHandler):  # type: ignore[misc]
         if connection is not None:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._arm(_IDLE_S)
+        if not self._serial:
+            self._arm(_IDLE_S)
 
     def callback_disconnected(self, exc: Exception | None) -> None:
         if self._watch is not None:
@@ -160,7 +209,8 @@ class _Connection(ServerRequestHandler):  # type: ignore[misc]
 
     def callback_data(self, data: bytes, addr: tuple[str, int] | None = None) -> int:
         used = int(super().callback_data(data, addr))
-        self._arm(_IDLE_S if used >= len(data) else _HALF_FRAME_S)
+        if not self._serial:
+            self._arm(_IDLE_S if used >= len(data) else _HALF_FRAME_S)
         return used
 
     def handle_later(self) -> None:
@@ -171,6 +221,8 @@ class _Connection(ServerRequestHandler):  # type: ignore[misc]
         pdu = self.last_pdu
         if pdu is None or pdu.dev_id in self._units:
             await super().handle_request()
+            return
+        if self._is_bus:
             return
         refusal = ExceptionResponse(
             pdu.function_code, ExcCodes.GATEWAY_NO_RESPONSE, device_id=pdu.dev_id, transaction=pdu.transaction_id

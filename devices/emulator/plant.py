@@ -41,6 +41,8 @@ class Endpoint:
     unit: int | None = None
     map: str | None = None
     topic: str | None = None
+    serial: str | None = None
+    """Path of the serial line, for modbus-rtu."""
 
 
 class Plant:
@@ -99,7 +101,7 @@ class Plant:
     @property
     def links(self) -> list[LinkSpec]:
         """With the ports really bound."""
-        return [replace(one.link, port=one.port) for one in self._links.values()]
+        return [one.bound for one in self._links.values()]
 
     @property
     def endpoints(self) -> list[Endpoint]:
@@ -109,7 +111,7 @@ class Plant:
             if device.link is not None:
                 link = self._links[device.link]
                 where = (link.link.host, link.port, _unit_number(device), device.map)
-                found.append(Endpoint(device.id, device.kind, "modbus", *where))
+                found.append(Endpoint(device.id, device.kind, "modbus", *where, serial=link.bound.serial or None))
             if device.mqtt and self._broker is not None:
                 path = topic(self._site, device.id, "telemetry")
                 found.append(Endpoint(device.id, device.kind, "mqtt", self._broker.host, self._broker.port, topic=path))
@@ -189,7 +191,7 @@ class Plant:
         return sent
 
     async def _live_and_die(self) -> None:
-        """Publishers drop and come back; a link whose units are all dead closes."""
+        """Publishers drop and come back; a link whose units are all dead closes (a serial line only falls silent)."""
         for name, publisher in self._publishers.items():
             if self._dead(name):
                 publisher.drop()
@@ -198,7 +200,7 @@ class Plant:
         for name, link in self._links.items():
             members = [device.id for device in self._devices if device.link == name]
             dead = bool(members) and all(map(self._dead, members))
-            if dead and link.listening:
+            if dead and link.listening and link.link.kind != "modbus-rtu":
                 await link.close()
             elif not dead and not link.listening:
                 await link.open()
@@ -215,7 +217,7 @@ class Plant:
 
     def _modbus_link(self, link: LinkSpec, ports: Literal["auto", "fixed"]) -> ModbusLink:
         served = {_unit_number(device): self._served(device.id) for device in self._devices if device.link == link.id}
-        return ModbusLink(replace(link, port=0) if ports == "auto" else link, served, self._now_us)
+        return ModbusLink(replace(link, port=0, serial="") if ports == "auto" else link, served, self._now_us)
 
     def _served(self, device: str) -> Served:
         behaviour = self._behaviours[device]

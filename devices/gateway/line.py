@@ -69,7 +69,7 @@ class Line:
     ) -> None:
         self.spec = spec
         self.units = tuple(units)
-        self.link = ModbusLink(spec.host, spec.port, spec.timeout_s)
+        self.link = ModbusLink.of(spec)
         self._clock = clock
         self._stats = stats
         self._opened = opened

@@ -55,12 +55,29 @@ def _check_unique_ids(records: list[Record], what: str) -> None:
 def _check_link_addresses(links: list[Record]) -> None:
     seen: dict[tuple[str, int], Record] = {}
     for link in links:
-        if not link["host"] or not link["port"]:
+        serial = link["kind"] == "modbus-rtu"
+        _check_link_fields(link, serial)
+        address = (link["serial"] or "", 0) if serial else (link["host"] or "", link["port"] or 0)
+        if address in (("", 0), (link["host"], 0)):
             continue
-        first = seen.setdefault((link["host"], link["port"]), link)
-        if first is not link:
-            what = f"{link['port']} on {link['host']} is already used by {first['id']} (line {first.item.line})"
-            link.refuse("port", what, "links need addresses of their own; 0 = any free port")
+        first = seen.setdefault(address, link)
+        if first is link:
+            continue
+        key, taken = ("serial", link["serial"]) if serial else ("port", f"{link['port']} on {link['host']}")
+        what = f"{taken} is already used by {first['id']} (line {first.item.line})"
+        link.refuse(key, what, "links need addresses of their own" + ("" if serial else "; 0 = any free port"))
+
+
+def _check_link_fields(link: Record, serial: bool) -> None:
+    """A serial line has a path and no address, a TCP link the other way round."""
+    if link["kind"] is None:
+        return
+    if serial and not link["serial"]:
+        link.refuse("serial", "missing", "a modbus-rtu link needs the path of its serial port, such as /dev/ttyUSB0")
+    stray = ("host", "port") if serial else ("serial", "baud", "parity", "stop_bits")
+    for key in stray:
+        if key in link.items:
+            link.refuse(key, f"a {link['kind']} link has none", f"remove `{key}` or choose another kind")
 
 
 def _check_parties(top: Record) -> None:

@@ -138,10 +138,14 @@ TOP: Shape = {
             section(
                 {
                     "id": Field(name),
-                    "kind": Field(choice("modbus-tcp")),
+                    "kind": Field(choice("modbus-tcp", "modbus-rtu", "modbus-rtu-tcp")),
                     "host": Field(free_text, "127.0.0.1"),
                     "port": Field(whole(0, 65_535), 0),
                     "timeout_s": Field(number(above=0, hi=60), 1.0),
+                    "serial": Field(free_text, ""),
+                    "baud": Field(whole(300, 4_000_000), 9600),
+                    "parity": Field(choice("N", "E", "O"), "N"),
+                    "stop_bits": Field(whole(1, 2), 1),
                 }
             )
         ),
