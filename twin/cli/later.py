@@ -19,7 +19,6 @@ LATER = {
     "export": "I",
     "whatif": "I",
     "release": "B",
-    "proxy": "B",
     "characterise": "B",
     "explain": "J",
     "init": "J",

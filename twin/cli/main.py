@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from twin.cli import check, devices, ledger, run, serve
+from twin.cli import check, devices, ledger, proxy, run, serve
 from twin.cli.later import LATER, add_later
 from twin.cli.output import complain
 from twin.exits import KNOWN, status
@@ -26,6 +26,7 @@ app.command("rerun")(run.rerun)
 app.command("devices")(devices.devices)
 app.command("serve")(serve.serve)
 app.command("check")(check.check)
+app.command("proxy")(proxy.proxy)
 app.add_typer(ledger.app, name="ledger")
 add_later(app, LATER)
 
