@@ -30,6 +30,18 @@ class NoteError(LedgerError):
     """A signed note is malformed, or no signature of a trusted key stands under it."""
 
 
+class PolicyError(LedgerError):
+    """A policy of logs and witnesses does not follow its format."""
+
+
+class TileError(LedgerError):
+    """A published tile is missing or does not belong to the tree."""
+
+
+class WitnessError(LedgerError):
+    """Witnesses did not answer, or refused a head: too few cosignatures were had."""
+
+
 class EntryRefused(LedgerError):
     """A rule (guard) refuses an entry; the ledger is unchanged."""
 

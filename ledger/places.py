@@ -35,13 +35,24 @@ def keys(folder: Path) -> Path:
     return folder / "keys"
 
 
-def write_whole(path: Path, text: str) -> None:
+def tiles(folder: Path, name: str = MAIN) -> Path:
+    """What is published of a log: a folder that any web server may serve (C2SP tlog-tiles)."""
+    return folder / "logs" / name / "tiles"
+
+
+def policy(folder: Path) -> Path:
+    """The policy that says which witnesses must have cosigned a head."""
+    return folder / "policy"
+
+
+def write_whole(path: Path, content: str | bytes, mode: int = 0o600) -> None:
     """Replace a file in one step, durably."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "w") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            os.fchmod(handle, mode)
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(name, path)

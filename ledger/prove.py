@@ -1,47 +1,17 @@
-"""Proofs to take away: one entry (C2SP tlog-proof), or a party's bill with every entry it rests on."""
+"""A proof to take away: a party's bill with every entry it rests on. For one entry see receipt."""
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ledger import canon, note, places, tlog
-from ledger.errors import LedgerError, ProofError
+from ledger import canon, places, tlog
+from ledger.errors import LedgerError
 from ledger.rules import MOVES
 from ledger.store import Store, reading
 
 BUNDLE = "vpptwin/proof/v1"
-
-
-def entry_proof(folder: Path, seq: int, *, name: str = places.MAIN) -> str:
-    """Offline receipt of one entry under the last signed head, as text (c2sp.org/tlog-proof@v1)."""
-    with reading(folder, name) as store:
-        size, signed = _signed(store)
-        path = _path(store, seq, size)
-    hashes = "".join(base64.b64encode(h).decode() + "\n" for h in path)
-    return f"c2sp.org/tlog-proof@v1\nindex {seq}\n{hashes}\n{signed}"
-
-
-def check_entry_proof(proof: str, data: bytes, verifier: note.Verifier) -> note.Checkpoint:
-    """The head under which these bytes are proved to stand. Raises ProofError or NoteError if they are not."""
-    head, blank, signed = proof.partition("\n\n")
-    lines = head.split("\n")
-    index = lines[1].removeprefix("index ") if len(lines) > 1 else ""
-    if not blank or lines[0] != "c2sp.org/tlog-proof@v1" or not index.isdecimal():
-        raise ProofError("not a tlog-proof", where="proof")
-    parsed = note.Note.parse(signed)
-    if not parsed.verify([verifier]):
-        raise ProofError(f"the head is not signed by {verifier.name}", where="proof")
-    checkpoint = note.Checkpoint.parse(parsed.text)
-    try:
-        path = tlog.parse_hashes([base64.b64decode(line, validate=True).hex() for line in lines[2:]])
-    except ValueError as error:
-        raise ProofError("a hash is no base64", where="proof") from error
-    if not tlog.verify_inclusion(tlog.leaf_hash(data), int(index), checkpoint.size, path, checkpoint.root):
-        raise ProofError("the entry does not stand under this head", where="proof")
-    return checkpoint
 
 
 def bundle(folder: Path, party: str, since_us: int, until_us: int, *, name: str = places.MAIN) -> dict[str, Any]:

@@ -117,6 +117,23 @@ class Store:
             raise KeyError((level, index))
         return bytes(row[0])
 
+    def hashes(self, level: int, start: int, end: int) -> list[bytes]:
+        """Hashes of the complete subtrees [start, end) of a level. Raises KeyError if the log is not that long."""
+        query = (
+            "SELECT leaf FROM entry WHERE seq >= ? AND seq < ? ORDER BY seq"
+            if level == 0
+            else f"SELECT h FROM node WHERE level = {int(level)} AND idx >= ? AND idx < ? ORDER BY idx"
+        )
+        found = [bytes(row[0]) for row in self._db.execute(query, (start, end))]
+        if len(found) != end - start:
+            raise KeyError((level, start, end))
+        return found
+
+    def entries(self, start: int, end: int) -> list[bytes]:
+        """Canonical bytes of the entries [start, end)."""
+        query = "SELECT data FROM entry WHERE seq >= ? AND seq < ? ORDER BY seq"
+        return [bytes(row[0]) for row in self._db.execute(query, (start, end))]
+
     def nodes(self) -> Iterator[tuple[int, int, bytes]]:
         """All complete subtrees of level >= 1, by level and index."""
         return iter(self._db.execute("SELECT level, idx, h FROM node ORDER BY level, idx"))

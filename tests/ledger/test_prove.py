@@ -13,10 +13,9 @@ from pathlib import Path
 import pytest
 
 import ledger.auditor
-from ledger import note
 from ledger.auditor import AuditError, audit
-from ledger.errors import LedgerError, NoteError, ProofError
-from ledger.prove import bundle, check_entry_proof, entry_proof
+from ledger.errors import LedgerError
+from ledger.prove import bundle
 
 T0, SLOT_US = 1_473_058_800_000_000, 900_000_000
 DAY = T0, T0 + 96 * SLOT_US
@@ -70,21 +69,6 @@ def test_every_change_of_a_bundle_is_noticed(village, bill):
     refused(party="home-2")
     with pytest.raises(AuditError, match="key"):
         audit(bill, village.keys.signer("homes/other").verifier.vkey)
-
-
-def test_an_entry_proof_is_checked_by_key_and_bytes(village):
-    village.ledger.checkpoint()
-    key = village.keys.signer("homes/main").verifier
-    for seq in (0, 7, village.ledger.head().size - 1):
-        proof = entry_proof(village.folder, seq)
-        data = village.ledger._store.data(seq)
-        assert check_entry_proof(proof, data, key).size == village.ledger.head().size
-        with pytest.raises(ProofError, match="does not stand"):
-            check_entry_proof(proof, data + b" ", key)
-        with pytest.raises((ProofError, NoteError)):
-            check_entry_proof(proof.replace(f"index {seq}", f"index {seq + 1}"), data, key)
-        with pytest.raises(ProofError, match="not signed"):
-            check_entry_proof(proof, data, note.Verifier("homes/main", bytes(32)))
 
 
 def test_without_a_signed_head_or_a_line_nothing_is_proved(make_village):
