@@ -9,14 +9,12 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from ledger import show as showing
-from ledger.batch import batch_root
-from twin.metering import leaf
-from twin.site import Site, load_site
-from twin.store import StoreReader
+if TYPE_CHECKING:  # imported where it is used: a test of one package does not load the others
+    from twin.site import Site
 
 ROOT = Path(__file__).parents[1]
 COMMAND = Path(sys.executable).with_name("vpptwin")
@@ -67,11 +65,15 @@ def batches() -> Callable[[Path], tuple[Batches, Batches]]:
 
     The second is recomputed from the stored readings and the nonces beside them alone.
     """
+    from ledger import show
+    from ledger.batch import batch_root
+    from twin.metering import leaf
+    from twin.store import StoreReader
 
     def of(run: Path) -> tuple[Batches, Batches]:
         said: Batches = {}
         slot_us = 0
-        for one in showing.entries(run, type="metering", limit=1_000_000):
+        for one in show.entries(run, type="metering", limit=1_000_000):
             body = one["body"]
             slot_us = body["period_s"] * 1_000_000
             if body["count"]:
@@ -105,10 +107,14 @@ def require() -> Callable[[str], str]:
 @pytest.fixture(scope="session")
 def two_homes() -> Site:
     """The small example site."""
+    from twin.site import load_site
+
     return load_site(ROOT / "examples" / "sites" / "two-homes.yaml")
 
 
 @pytest.fixture(scope="session")
 def eight_homes() -> Site:
     """The example site with a turbine and an interruptible load."""
+    from twin.site import load_site
+
     return load_site(ROOT / "examples" / "sites" / "homes.yaml")
