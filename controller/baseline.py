@@ -184,7 +184,7 @@ class MeterLoop:
                 need = float(self.net_w[self._owner[group[0]], step])
                 power[group] = shared_w(orders.of(group), need, low[group], high[group])
             return power
-        met = wanted_w(orders.cover, orders.soak, orders.cap_w, self.net_w[self._owner, step])
+        met = wanted_w(orders.cover, orders.soak, orders.cap_w, self.net_w[self._owner, step], orders.at_least_w)
         wanted = np.where(orders.fixed, orders.p_ref_w, met)
         return np.asarray(np.minimum(np.maximum(np.rint(wanted), low), high))
 
@@ -212,15 +212,17 @@ class MeterLoop:
 def shared_w(orders: SlotOrders, need_w: float, low_w: FloatArray, high_w: FloatArray) -> FloatArray:
     """Powers of storages that share one net load, array (storages,): dispatch.shared_setpoints_w as arrays.
 
-    Fixed orders first; what is left is met in merit order of the worth of stored energy, ties by position.
+    Fixed orders and planned sales first; what is left is met in merit order of the worth of stored energy, ties by
+    position.
     """
-    power = np.where(orders.fixed, np.minimum(np.maximum(np.rint(orders.p_ref_w), low_w), high_w), 0.0)
+    first = np.where(orders.fixed, orders.p_ref_w, orders.at_least_w)
+    power = np.minimum(np.maximum(np.rint(first), low_w), high_w)
     rest = need_w - float(power.sum())
     merit = np.argsort(orders.value_per_kwh if rest >= 0 else -orders.value_per_kwh, kind="stable")
     free = ~orders.fixed[merit]
-    upper = np.where(free & orders.cover[merit], np.minimum(high_w, orders.cap_w)[merit], 0.0)
-    lower = np.where(free & orders.soak[merit], np.maximum(low_w, -orders.cap_w)[merit], 0.0)
-    room = upper if rest >= 0 else -lower
+    upper = np.where(free & orders.cover[merit], (np.minimum(high_w, orders.cap_w) - power)[merit], 0.0)
+    lower = np.where(free & orders.soak[merit], (np.maximum(low_w, -orders.cap_w) - power)[merit], 0.0)
+    room = np.maximum(upper if rest >= 0 else -lower, 0.0)
     before = np.cumsum(room) - room
     share = np.minimum(np.maximum(abs(np.rint(rest)) - before, 0.0), room)
     power[merit] += share if rest >= 0 else -share

@@ -249,4 +249,5 @@ def slot_orders(orders: Sequence[Order | None], storages: Sequence[Storage]) -> 
         p_ref_w=np.array([row.p_ref_w for row in rows], dtype=np.float64),
         cap_w=np.array([row.cap_w for row in rows], dtype=np.float64),
         value_per_kwh=np.array([row.value_per_kwh or 0.0 for row in rows], dtype=np.float64),
+        at_least_w=np.array([row.at_least_w for row in rows], dtype=np.float64),
     )

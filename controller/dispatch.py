@@ -61,18 +61,21 @@ def storage_order(
     p_ref_w : planned power, W, bus sign          value_per_kwh : dual of the state of charge, currency per kWh stored
     planned_net_w : the party's planned net load without this storage, W (> 0 needs). Energy is bought from the grid
     where the plan charges more than the planned surplus, and sold to it where it discharges more than the planned
-    need (by more than band_w); such a slot is `fixed` at the reference. Without it, a slot counts as planned purchase
-    (sale) when the prices alone make it worth while: value * eta_ch - wear >= purchase price
-    ((sale price - wear) * eta_dis >= value).
-    Otherwise: cover, soak, selfuse or fixed 0, by the worth of stored energy against the prices.
+    need (by more than band_w). Without it, a slot counts as planned purchase (sale) when the prices alone make it
+    worth while: value * eta_ch - wear >= purchase price ((sale price - wear) * eta_dis >= value).
+    A planned purchase is `fixed` at the reference. So is a planned sale, unless the worth of stored energy allows to
+    cover as well: then the sale is the least that is given (`at_least_w`) and a greater measured need is met beyond it,
+    since what the forecast missed would cost the purchase price. Otherwise: cover, soak, selfuse or fixed 0.
     """
     p_ref = _clip_int(p_ref_w, -storage.p_charge_w, storage.p_discharge_w)
     value = round(value_per_kwh, 6)
     cap = int(max(storage.p_charge_w, storage.p_discharge_w))
-    if _trades_with_grid(p_ref, value, buy_per_kwh, sell_per_kwh, storage, planned_net_w, band_w):
-        return Order("fixed", p_ref, abs(p_ref), value)
     cover = bool(covers(buy_per_kwh, value, storage.eta_discharge, storage.wear_discharge_per_kwh))
     soak = bool(soaks(sell_per_kwh, value, storage.eta_charge, storage.wear_charge_per_kwh))
+    if _trades_with_grid(p_ref, value, buy_per_kwh, sell_per_kwh, storage, planned_net_w, band_w):
+        if p_ref > 0 and cover:
+            return Order("cover", p_ref, cap, value, p_ref)
+        return Order("fixed", p_ref, abs(p_ref), value)
     kind = kind_of(cover, soak)
     return Order(kind, 0 if kind == "fixed" else p_ref, cap, value)
 
@@ -111,12 +114,17 @@ def net_load_w(meter_p_w: float | None, storage_p_w: Iterable[float | None]) -> 
     return None if meter_p_w is None else total
 
 
-def wanted_w(may_cover: Flags, may_soak: Flags, cap_w: Values, net_w: Values) -> FloatArray:
-    """Power that meets the net load as far as the order allows, before limits; booleans and powers broadcast."""
+def wanted_w(may_cover: Flags, may_soak: Flags, cap_w: Values, net_w: Values, at_least_w: Values = 0.0) -> FloatArray:
+    """Power that meets the net load as far as the order allows, before limits; booleans and powers broadcast.
+
+    at_least_w : planned sale (Order.at_least_w), given whatever the net load
+    """
     cap = np.asarray(cap_w, dtype=np.float64)
     upper = np.where(may_cover, cap, 0.0)
     lower = np.where(may_soak, -cap, 0.0)
-    return np.minimum(np.maximum(np.asarray(net_w, dtype=np.float64), lower), upper)
+    met = np.minimum(np.maximum(np.asarray(net_w, dtype=np.float64), lower), upper)
+    sold = np.asarray(at_least_w, dtype=np.float64)
+    return np.where(sold > 0, np.maximum(met, sold), met)
 
 
 def reachable_w(
@@ -175,7 +183,7 @@ def _wanted(order: Order | None, net_w: float | None, storage: Storage) -> float
     if net_w is None or order.kind == "fixed":
         return float(order.p_ref_w)
     may_cover, may_soak = order.kind in ("cover", "selfuse"), order.kind in ("soak", "selfuse")
-    return float(wanted_w(may_cover, may_soak, order.cap_w, net_w))
+    return float(wanted_w(may_cover, may_soak, order.cap_w, net_w, order.at_least_w))
 
 
 def _limits(storage: Storage, soc_pu: float | None, dt_s: float) -> tuple[float, float]:
@@ -225,13 +233,14 @@ def shared_setpoints_w(
     At the homes' meters one battery stores a surplus that
     its neighbour buys back from the grid in the same minute.
 
-    net_w : measured net load without any of them. Fixed orders count first; what they leave is met in merit order:
-    a need by the cheapest stored energy first, a surplus into the dearest (storages without an order count as worth
-    0 and go first either way; ties by id). So the result does not depend on the order of `candidates`.
+    net_w : measured net load without any of them. Fixed orders and planned sales count first; what they leave is met
+    in merit order: a need by the cheapest stored energy first, a surplus into the dearest (storages without an order
+    count as worth 0 and go first either way; ties by id). So the result does not depend on the order of `candidates`.
     """
     last = previous_w or {}
     result: dict[str, int] = {}
-    rest = net_w
+    sold = {c.storage.id: 0 if c.order is None else c.order.at_least_w for c in candidates}
+    rest = None if net_w is None else net_w - sum(sold.values())
     fixed = sorted((c for c in candidates if _is_fixed(c)), key=lambda c: c.storage.id)
     for candidate in fixed:
         rest = _take(candidate, rest, dt_s, last, dead_band_w, result)

@@ -9,6 +9,8 @@ import msgspec
 
 Stage = Literal["day_ahead", "intraday"]
 OrderKind = Literal["fixed", "cover", "soak", "selfuse"]
+FREE_W = 2_147_483_647
+"""Cap of a slot in which a curtailable device runs free."""
 
 
 class Budget(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +33,9 @@ class Order(msgspec.Struct, frozen=True):
     """Largest magnitude, W; for a flexible load or PV the limit on its power."""
     value_per_kwh: float | None = None
     """Worth of stored energy (dual of the state of charge), currency per kWh; None where nothing is stored."""
+    at_least_w: int = 0
+    """Planned sale through the party's meter, W, >= 0: a storage that covers gives at least this much, whatever the
+    measured net load."""
 
 
 class Reason(msgspec.Struct, frozen=True):

@@ -37,6 +37,8 @@ class SlotOrders:
     cap_w: FloatArray
     value_per_kwh: FloatArray
     """Worth of stored energy, for the merit order where storages share one net load; 0 where a rule knows none."""
+    at_least_w: FloatArray
+    """Planned sales (controller.plan.Order); 0 where there is none."""
 
     def of(self, index: npt.NDArray[np.intp]) -> SlotOrders:
         """The orders of these storages only."""
@@ -47,6 +49,7 @@ class SlotOrders:
             p_ref_w=self.p_ref_w[index],
             cap_w=self.cap_w[index],
             value_per_kwh=self.value_per_kwh[index],
+            at_least_w=self.at_least_w[index],
         )
 
 
@@ -115,6 +118,7 @@ class Rule:
             p_ref_w=none if p_ref_w is None else p_ref_w,
             cap_w=self._cap,
             value_per_kwh=none,
+            at_least_w=none,
         )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from controller.case import Storage
 from controller.dispatch import Candidate, net_load_w, order_at, shared_setpoints_w
-from controller.plan import Order, Plan
+from controller.plan import FREE_W, Order, Plan
 from devices.description import DeviceSpec
 from devices.readings import ProcessImage
 from twin import assets
@@ -57,7 +57,7 @@ class Dispatcher:
                 result.append(Setpoint(device, shares[device], until_us, *_why(plan, candidate.order, net_w)))
         for spec in self._others:
             order = order_at(plan, spec.id, t_us)
-            if order is not None and plan is not None:
+            if order is not None and plan is not None and (spec.kind == "turbine" or order.cap_w < FREE_W):
                 value = order.p_ref_w if spec.kind == "turbine" else order.cap_w
                 result.append(Setpoint(spec.id, value, until_us, *_why(plan, order, None)))
         return result

@@ -79,6 +79,7 @@ def test_arrays_and_devices_follow_one_law(rows: list[tuple[Order, float]], need
         p_ref_w=np.array([float(o.p_ref_w) for o in orders]),
         cap_w=np.array([float(o.cap_w) for o in orders]),
         value_per_kwh=np.array([o.value_per_kwh for o in orders], dtype=np.float64),
+        at_least_w=np.zeros(len(orders)),
     )
     soc = np.array([u.soc_pu for u in units])
     low, high = reachable_w(5000.0, 5000.0, 6400.0, 0.95, 0.95, soc, 1 - soc, 60.0)

@@ -70,14 +70,31 @@ def test_buying_from_the_grid_only_where_planned() -> None:
     assert (planned.kind, planned.p_ref_w, planned.cap_w) == ("fixed", -3000, 3000)
     surplus = storage_order(-3000.0, 0.30, 0.22, 0.08, storage(), planned_net_w=-3100.0)
     assert surplus.kind == "soak"
-    assert storage_order(2000.0, 0.30, 0.6, 0.5, storage(), planned_net_w=500.0).kind == "fixed"
     assert storage_order(500.0, 0.30, 0.6, 0.5, storage(), planned_net_w=500.0).kind == "cover"
 
 
 def test_without_planned_net_the_prices_tell_whether_the_grid_is_meant() -> None:
     assert storage_order(-3000.0, 0.30, 0.22, 0.08, storage()).kind == "fixed"
     assert storage_order(-3000.0, 0.20, 0.22, 0.08, storage()).kind == "selfuse"
-    assert storage_order(3000.0, 0.20, 0.5, 0.4, storage()).kind == "fixed"
+    assert storage_order(3000.0, 0.20, 0.5, 0.4, storage()).at_least_w == 3000
+
+
+def test_a_planned_sale_is_the_least_that_is_given_and_a_greater_need_is_met() -> None:
+    sale = storage_order(2000.0, 0.30, 0.6, 0.5, storage(), planned_net_w=500.0)
+    assert (sale.kind, sale.at_least_w) == ("cover", 2000)
+    assert storage_setpoint_w(sale, 700.0, storage(), 0.5, 60) == 2000
+    assert storage_setpoint_w(sale, 2600.0, storage(), 0.5, 60) == 2600
+    assert storage_setpoint_w(sale, -900.0, storage(), 0.5, 60) == 2000
+
+
+def test_sales_of_storages_that_share_a_meter_count_before_the_rest_of_its_need_is_shared() -> None:
+    seller, cheap = storage(), storage("bat-2")
+    candidates = [
+        Candidate(seller, Order("cover", 1500, 5000, 0.3, 1500), 0.5),
+        Candidate(cheap, Order("cover", 0, 5000, 0.1), 0.5),
+    ]
+    shares = shared_setpoints_w(candidates, 2000.0, 60)
+    assert shares == {seller.id: 1500, cheap.id: 500}
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,7 @@ def random_run(series: SiteSeries, storages: tuple[Storage, ...], rng: np.random
             p_ref_w=rng.uniform(-5000, 5000, n),
             cap_w=np.full(n, 5000.0),
             value_per_kwh=rng.random(n),
+            at_least_w=np.zeros(n),
         )
 
     return simulate(series, storages, policy)

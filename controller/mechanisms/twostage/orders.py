@@ -8,11 +8,9 @@ import numpy as np
 
 from controller.case import Asset, Case, FlexibleLoad, FloatArray, Pv, Storage, Turbine
 from controller.dispatch import storage_order
-from controller.plan import Order, Schedule
+from controller.plan import FREE_W, Order, Schedule
 from controller.stackelberg.response import Response
 
-FREE_W = 2_147_483_647
-"""Cap of a slot in which a curtailable device runs free."""
 CURTAIL_QUANTUM_W = 1.0
 """Less curtailment than this is none."""
 
