@@ -12,7 +12,8 @@ import logging
 import socket
 import struct
 import time
-from collections.abc import Awaitable, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 
 from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
 from pymodbus.exceptions import ConnectionException, ModbusException, ModbusIOException
@@ -55,6 +56,10 @@ class BusyFault(ModbusFault):
     """Exceptions 4-11: not now; ask again next cycle."""
 
 
+class DeviceFailure(BusyFault):
+    """Exception 4; some devices answer so where there is no register."""
+
+
 class NoAnswer(ModbusFault):
     """No reply in time; the connection was closed so that a late one cannot be mistaken for another's."""
 
@@ -84,6 +89,10 @@ class ModbusLink:
         self._heard = asyncio.Event()
         self._heard_s = 0.0
         """When the last byte came or went, monotonic."""
+        self.written: Counter[tuple[int, int]] = Counter()
+        """Writes sent since the start, by (unit, register)."""
+        self.noticed_read: Callable[[int, int, int, list[int]], None] | None = None
+        """Told (unit, function code, address, registers) of every answered read."""
         # Every fault is raised with its place; pymodbus' own lines would only repeat it without one.
         logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
 
@@ -154,12 +163,15 @@ class ModbusLink:
         if len(found) != count:
             await self._abandon()
             raise GarbledReply(f"{len(found)} registers instead of {count}", where=self._place(unit, address))
+        if self.noticed_read is not None:
+            self.noticed_read(unit, fc, address, found)
         return found
 
     async def write(self, unit: int, fc: int, address: int, registers: Sequence[int]) -> None:
         """Write once, never repeated: coil (fc 5), one register (6) or several (16). Raises ModbusFault."""
         await self._pause()
         client = self._open()
+        self.written.update((unit, address + k) for k in range(len(registers)))
         if fc == 5:
             call = client.write_coil(address, bool(registers[0]), device_id=unit)
         elif fc == 6:
@@ -267,4 +279,4 @@ def _exception(reply: ModbusPDU, place: str) -> ModbusFault:
     text = f"exception {code} ({_NAMES.get(code, 'unknown')})"
     if code in CONFIGURATION:
         return ConfigurationFault(text, where=place, mend="check the register map and the unit")
-    return BusyFault(text, where=place)
+    return (DeviceFailure if code == 4 else BusyFault)(text, where=place)

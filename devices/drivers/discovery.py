@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from devices.drivers.driver import DriverError
-from devices.modbus import ConfigurationFault, ModbusLink
+from devices.modbus import ConfigurationFault, DeviceFailure, ModbusLink
 from devices.sunspec import ModelPlan, fit_model
 from devices.sunspec.image import MARK
 from devices.sunspec.schema import Selection
 from devices.sunspec.types import Value
 
-BASES = (40000, 50000, 0)
-"""Where the specification allows the map to start."""
+BASES = (40000, 50000, 0, 1000)
+"""Where devices start their map: the three places of the specification, and one that is met in the field."""
 MOST_MODELS = 64
 MOST_REGISTERS = 125
 
@@ -28,18 +28,42 @@ class Found:
     """Of its ID register."""
 
 
-async def find_models(link: ModbusLink, unit: int, wanted: frozenset[int], where: str) -> dict[int, Found]:
-    """The wanted models that the device has. Raises DriverError when it is no SunSpec device, and ModbusFault."""
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One link of a device's chain of models."""
+
+    model: int
+    address: int
+    """Of its ID register."""
+    length: int
+    """Registers with the ID and L registers."""
+
+
+async def find_chain(link: ModbusLink, unit: int, where: str) -> list[Block]:
+    """All models of a device in order. Raises DriverError when it is no SunSpec device, and ModbusFault."""
     at = await _start(link, unit, where)
-    found: dict[int, Found] = {}
+    chain: list[Block] = []
     for _ in range(MOST_MODELS):
-        model, length = await link.read(unit, 3, at, 2)
+        try:
+            model, length = await link.read(unit, 3, at, 2)
+        except ConfigurationFault:
+            if not chain:
+                raise
+            return chain  # some maps simply stop, without the end marker
         if model == 0xFFFF:
-            return found
-        if model in wanted and model not in found:
-            found[model] = Found(fit_model(model, length + 2), at)
+            return chain
+        chain.append(Block(model, at, length + 2))
         at += length + 2
     raise DriverError(f"no end marker after {MOST_MODELS} models", where=where, mend="check the device's SunSpec map")
+
+
+async def find_models(link: ModbusLink, unit: int, wanted: frozenset[int], where: str) -> dict[int, Found]:
+    """The wanted models that the device has. Raises DriverError when it is no SunSpec device, and ModbusFault."""
+    found: dict[int, Found] = {}
+    for block in await find_chain(link, unit, where):
+        if block.model in wanted and block.model not in found:
+            found[block.model] = Found(fit_model(block.model, block.length), block.address)
+    return found
 
 
 async def _start(link: ModbusLink, unit: int, where: str) -> int:
@@ -47,7 +71,7 @@ async def _start(link: ModbusLink, unit: int, where: str) -> int:
         try:
             if tuple(await link.read(unit, 3, base, 2)) == MARK:
                 return base + 2
-        except ConfigurationFault:
+        except (ConfigurationFault, DeviceFailure):
             continue
     raise DriverError(
         f"no 'SunS' at {', '.join(map(str, BASES))}", where=where, mend="enable SunSpec on the device or give it a map"

@@ -1,10 +1,11 @@
-"""Driver of SunSpec devices: PV, storage and turbines with models 701-713, and SunSpec meters."""
+"""Driver of SunSpec devices: PV, storage and turbines of today's and yesterday's models, and SunSpec meters."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from devices.description import DeviceSpec
+from devices.drivers.controls import Style, style_for
 from devices.drivers.discovery import Found, ReadPlan, find_models, packed
 from devices.drivers.driver import (
     GRID_TWINS,
@@ -16,138 +17,146 @@ from devices.drivers.driver import (
     lease_seconds,
     read_back_of,
 )
-from devices.drivers.profile import CONTROL_POINTS, SOURCES, reported
+from devices.drivers.profile import INVERTERS, METERS, names_of, reported
 from devices.modbus import ModbusLink
 from devices.sunspec.schema import encode_point
 from devices.sunspec.types import Value
 
-MEASURES = (701, 103, 203, 213)
-RATINGS, CONTROLS, STORAGE = 702, 704, 713
-_RATED = ("WMax", "WMaxRtg", "WChaRteMax", "WChaRteMaxRtg", "WDisChaRteMax", "WDisChaRteMaxRtg")
+MEASURES = (701, *INVERTERS, *METERS)
+STATES = (713, 124)
+"""Where the state of charge is."""
+CONTROL = 715
+_BEATS = 1 << 16
+_LOCAL = 1
+WANTED = frozenset((*MEASURES, *STATES, 702, 704, 120, 121, 123, CONTROL))
 
 
 class SunSpecDriver(Driver):
-    """701 or 103 or a meter model, 713 for storage, 704 for orders with 702 for ratings."""
+    """A measuring model, 713 or 124 for storage, 704, 123 or 124 for orders, 702 or 120 and 121 for ratings.
+
+    With model 715 each order carries a new controller heartbeat, and none is written while the device says LOCAL.
+    """
 
     def __init__(self, spec: DeviceSpec, unit: int) -> None:
         super().__init__(spec, unit)
-        self.rating_w: float | None = None
+        self.local = False
+        """True while the device says that it takes orders only from its own panel (715.LocRemCtl)."""
         self._found: dict[int, Found] = {}
         self._reads: tuple[ReadPlan, ...] = ()
         self._control_read: ReadPlan | None = None
+        self._style: Style | None = None
         self._shown: Mapping[str, Value] = {}
-        """704 as last read: what is implemented, and the scale factors."""
+        """The control model as last read: what is implemented, and the scale factors."""
+        self._beat = 0
 
     async def open(self, link: ModbusLink) -> None:
-        wanted = frozenset((*MEASURES, RATINGS, CONTROLS, STORAGE))
-        self._found = await find_models(link, self.unit, wanted, self.spec.id)
+        self._found = await find_models(link, self.unit, WANTED, self.spec.id)
         measure = next((model for model in MEASURES if model in self._found), None)
         if measure is None:
             raise DriverError(
-                "none of the models 701, 103, 203, 213", where=self.spec.id, mend="this device cannot be metered"
+                f"none of the models {', '.join(map(str, MEASURES))}",
+                where=self.spec.id,
+                mend="this device cannot be metered",
             )
-        points = {model: self._names(model) for model in (measure, STORAGE) if model in self._found}
-        if self.control is not None and CONTROLS in self._found:
-            await self._rate(link)
-            points[CONTROLS] = self._control_names()
-            self._control_read = packed(self._found, {CONTROLS: points[CONTROLS]})[0]
-        else:
+        stored = next((model for model in STATES if model in self._found and self.spec.kind == "storage"), None)
+        measured = [measure] if stored is None else [measure, stored]
+        points = {model: names_of(model, self._found[model].plan) for model in measured}
+        self._style = style_for(self.control or "", self.spec.kind == "storage", self._found)
+        if self._style is None:
             self.control = None
+        else:
+            await self._rate(link, self._style)
+            names = self._control_names(self._style)
+            self._control_read = packed(self._found, {self._style.model: names})[0]
+            points[self._style.model] = tuple(dict.fromkeys((*points.get(self._style.model, ()), *names)))
+            if CONTROL in self._found:
+                points[CONTROL] = ("LocRemCtl",)
         self._reads = packed(self._found, points)
 
     async def read(self, link: ModbusLink, now_us: int) -> Values:
         out: dict[str, float | int] = {}
         for plan in self._reads:
             for model, values in (await plan.run(link, self.unit)).items():
-                out.update(self._controlled(values) if model == CONTROLS else reported(model, values))
+                out.update(reported(model, values))
+                if model == CONTROL:
+                    self.local = values.get("LocRemCtl") == _LOCAL
+                if self._style is not None and model == self._style.model:
+                    out.update(self._controlled(self._style, values))
         return catalogued(_mirrored(out) if self.spec.is_grid else out)
 
     async def write_order(self, link: ModbusLink, value_w: int, lease_s: float) -> None:
+        style = self._opened()
+        if self.local:
+            raise DriverError(
+                "takes orders only from its own panel (715.LocRemCtl = LOCAL)",
+                where=self.spec.id,
+                mend="set it to remote control at the device",
+            )
         if not self._shown:
             await self.read_back(link)
-        control = CONTROL_POINTS[self._control()]
-        wanted: dict[str, Value] = {name: value for name, value in control.defaults.items() if name in self._shown}
-        wanted |= {control.value: self._on_wire(value_w), control.revert: lease_seconds(lease_s)}
-        for address, registers in self._runs(wanted):
-            await link.write(self.unit, 16, address, registers)
-        await self._enable(link, 1)
+        must = {style.value} | {name for name in style.names if name.endswith("RvrtTms")}
+        wanted = {
+            name: value
+            for name, value in style.order(value_w, lease_seconds(lease_s)).items()
+            if name in must or name in self._shown
+        }
+        await self._write(link, style.model, wanted)
+        if CONTROL in self._found:
+            self._beat = (self._beat + 1) % _BEATS
+            await self._write(link, CONTROL, {"ControllerHb": self._beat})
+        await self._write(link, style.model, style.enable)
 
     async def read_back(self, link: ModbusLink) -> ReadBack:
-        if self._control_read is None:
-            raise DriverError("not opened, or without model 704", where=self.spec.id)
-        values = (await self._control_read.run(link, self.unit))[CONTROLS]
-        return read_back_of(catalogued(self._controlled(values)), self._control())
+        style = self._opened()
+        assert self._control_read is not None
+        values = (await self._control_read.run(link, self.unit))[style.model]
+        return read_back_of(catalogued(self._controlled(style, values)), self._control())
 
     async def release(self, link: ModbusLink) -> None:
-        await self._enable(link, 0)
+        style = self._opened()
+        await self._write(link, style.model, style.release)
 
     @property
     def tolerance_w(self) -> float:
         """Half a step of the register, at least 1 W."""
-        control = CONTROL_POINTS[self._control()]
-        scale = self._found[CONTROLS].plan.points[control.value].scale if CONTROLS in self._found else None
+        style = self._opened()
+        scale = self._found[style.model].plan.points[style.value].scale
         power = self._shown.get(str(scale))
-        step = 10.0**power if isinstance(power, int) else 1.0
-        if self.control == "p_max_w":
-            step *= (self.rating_w or 0.0) / 100
-        return max(1.0, step / 2 + 0.5)
+        return max(1.0, style.step_w(10.0**power if isinstance(power, int) else 1.0) / 2 + 0.5)
+
+    def _opened(self) -> Style:
+        if self._style is None:
+            raise DriverError(
+                "not opened, or takes no orders", where=self.spec.id, mend="orders need model 704, 123 or 124"
+            )
+        return self._style
 
     def _control(self) -> str:
-        if self.control is None:
-            raise DriverError("takes no orders", where=self.spec.id, mend="it has no model 704")
+        assert self.control is not None
         return self.control
 
-    def _names(self, model: int) -> tuple[str, ...]:
-        return tuple(point for source in SOURCES[model] for point in source.points)
+    def _control_names(self, style: Style) -> tuple[str, ...]:
+        points = self._found[style.model].plan.points
+        scales = {scale for name in style.names if isinstance(scale := points[name].scale, str)}
+        return (*style.names, *sorted(scales))
 
-    def _control_names(self) -> tuple[str, ...]:
-        control = CONTROL_POINTS[self._control()]
-        names = (control.enable, control.value, control.left, control.revert, *control.defaults)
-        points = self._found[CONTROLS].plan.points
-        scales = {scale for name in names if isinstance(scale := points[name].scale, str)}
-        return (*names, *sorted(scales))
+    async def _rate(self, link: ModbusLink, style: Style) -> None:
+        """The settings where given, else the nameplate: both bound what may be ordered."""
+        rated: dict[str, Value] = {}
+        for model, names in style.ratings.items():
+            if model in self._found:
+                plan = packed(self._found, {model: names})[0]
+                rated |= (await plan.run(link, self.unit))[model]
+        style.rated = rated
+        self.bounds = style.bounds()
 
-    async def _rate(self, link: ModbusLink) -> None:
-        """The settings of 702 where given, else its ratings: both bound what may be ordered."""
-        if RATINGS not in self._found:
-            return
-        plan = packed(self._found, {RATINGS: _RATED})[0]
-        values = (await plan.run(link, self.unit))[RATINGS]
-        most = _first(values, "WMax", "WMaxRtg")
-        self.rating_w = most
-        if most is None:
-            return
-        charge = _first(values, "WChaRteMax", "WChaRteMaxRtg") if self.spec.kind == "storage" else 0.0
-        discharge = _first(values, "WDisChaRteMax", "WDisChaRteMaxRtg") if self.spec.kind == "storage" else most
-        self.bounds = (-(most if charge is None else charge), most if discharge is None else discharge)
-
-    def _controlled(self, values: Mapping[str, Value]) -> dict[str, float | int]:
+    def _controlled(self, style: Style, values: Mapping[str, Value]) -> dict[str, float | int]:
         self._shown = values
-        control = CONTROL_POINTS[self._control()]
-        out: dict[str, float | int] = {}
-        held, enabled, left = values.get(control.value), values.get(control.enable), values.get(control.left)
-        watts_mode = self.control == "p_max_w" or values.get("WSetMod", 1) == 1
-        if isinstance(held, (int, float)) and watts_mode:
-            if self.control != "p_max_w":
-                out["p_set_w"] = held
-            elif self.rating_w is not None:
-                out["p_max_w"] = held / 100 * self.rating_w
-        if isinstance(enabled, int):
-            out["set_ena"] = enabled
-        if isinstance(left, int):
-            out["set_left_s"] = left
-        return out
+        return style.shown(values)
 
-    def _on_wire(self, value_w: int) -> float:
-        if self.control != "p_max_w":
-            return value_w
-        if not self.rating_w:
-            raise DriverError("702.WMax is not implemented", where=self.spec.id, mend="a limit in % needs its rating")
-        return value_w / self.rating_w * 100
-
-    def _runs(self, wanted: Mapping[str, Value]) -> list[tuple[int, list[int]]]:
-        """Writes for the wanted points of 704: neighbours in one request, nothing else touched."""
-        found = self._found[CONTROLS]
+    async def _write(self, link: ModbusLink, model: int, wanted: Mapping[str, Value]) -> None:
+        """Write points of a model: neighbours in one request, nothing else touched."""
+        found = self._found[model]
         rows: list[tuple[int, list[int]]] = []
         for name in sorted(wanted, key=lambda point: found.plan.offset(point)[0]):
             point = found.plan.points[name]
@@ -157,18 +166,8 @@ class SunSpecDriver(Driver):
                 rows[-1][1].extend(registers)
             else:
                 rows.append((address, registers))
-        return rows
-
-    async def _enable(self, link: ModbusLink, value: int) -> None:
-        found = self._found.get(CONTROLS)
-        if found is None:
-            raise DriverError("not opened, or without model 704", where=self.spec.id)
-        offset, _ = found.plan.offset(CONTROL_POINTS[self._control()].enable)
-        await link.write(self.unit, 16, found.address + offset, [value])
-
-
-def _first(values: Mapping[str, Value], *names: str) -> float | None:
-    return next((float(value) for name in names if isinstance(value := values.get(name), (int, float))), None)
+        for address, registers in rows:
+            await link.write(self.unit, 16, address, registers)
 
 
 def _mirrored(values: Mapping[str, float | int]) -> dict[str, float | int]:

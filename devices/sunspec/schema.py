@@ -122,6 +122,16 @@ class ModelPlan:
     points: Mapping[str, PointPlan]
     everything: Selection = field(repr=False)
 
+    @property
+    def padded(self) -> bool:
+        """True for a model that ends in a pad register, which old devices leave out (model 1 has 65 or 66)."""
+        return next(reversed(list(self.points.values()))).kind.name == "pad"
+
+    def unpadded(self) -> ModelPlan:
+        """The model without its last register."""
+        points = {name: point for name, point in self.points.items() if point.offset < self.length - 1}
+        return ModelPlan(self.id, self.name, self.length - 1, points, _selection(points, tuple(points)))
+
     def offset(self, point: str) -> tuple[int, int]:
         """(register offset from the ID register, registers) of a point."""
         found = self.point(point)
@@ -268,6 +278,8 @@ def fit_model(model_id: int, length: int) -> ModelPlan:
     keys = _open_counts(definition(model_id)["group"])
     if plain.length == length:
         return plain
+    if length == plain.length - 1 and plain.padded:
+        return plain.unpadded()
     for key in keys:
         step = compile_model(model_id, {key: 1}).length - plain.length
         if step > 0 and (length - plain.length) % step == 0 and length > plain.length:
