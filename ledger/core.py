@@ -184,6 +184,11 @@ class Ledger:
             raise LedgerError(f"no entry {seq}", where=self.log, mend=f"there are {self._chain.size}")
         return canon.loads(data)
 
+    def find(self, id: str) -> Receipt | None:
+        """Where the entry of this id stands; None if there is none."""
+        found = self._store.find([id]).get(id)
+        return None if found is None else Receipt(found[0], found[1].hex(), "exists")
+
     def entries(self, start: int = 0) -> list[dict[str, Any]]:
         """Entries from `start` on."""
         return [canon.loads(row[5]) for row in self._store.rows(start)]
@@ -194,7 +199,7 @@ class Ledger:
 
     def onchain_rate(self, since_us: int, until_us: int) -> Fraction:
         """Automatically settled requests / all transaction requests, over slots starting in [since, until)."""
-        return onchain_rate(self._chain.state, since_us, until_us)
+        return onchain_rate([self._chain.state], since_us, until_us)
 
     def wallets(self) -> dict[str, tuple[int, int]]:
         """account -> (balance in micro-currency, Wh given), from the rules' state."""

@@ -20,8 +20,10 @@ GENESIS_DEFAULTS: dict[str, Any] = {
 }
 
 
-def registration(wallet: str, role: str, *, meter: str, devices: Sequence[str], keys: KeyRing, n: int = 0) -> Draft:
-    """Bind a wallet to its settlement meter ("" if it has none), other devices and key."""
+def registration(
+    wallet: str, role: str, *, meter: str, devices: Sequence[str], keys: KeyRing, n: int = 0, log: str = ""
+) -> Draft:
+    """Bind a wallet to its settlement meter ("" if it has none), other devices and key; `log`: its own log, if any."""
     public = keys.signer(wallet).verifier.public
     body = {
         "wallet": wallet,
@@ -30,6 +32,8 @@ def registration(wallet: str, role: str, *, meter: str, devices: Sequence[str], 
         "devices": sorted(devices),
         "key": base64.b64encode(public).decode(),
     }
+    if log:
+        body["log"] = log
     return Draft("registration", body, f"reg:{wallet}:{n}", wallet)
 
 
@@ -84,32 +88,37 @@ def price(
     slot_s: int,
     buy: Mapping[str, int],
     sell: Mapping[str, int],
-    grid: str,
-    import_price: int,
-    export_price: int,
     plan: str,
     inputs: str,
     certificate: str,
+    grid: str = "",
+    import_price: int = 0,
+    export_price: int = 0,
+    commit: str = "",
 ) -> Draft:
     """Prices of a slot, micro-currency per kWh; those of the grid are the tariff (it sells at the import price).
 
     plan : the plan's id (no space)
     inputs, certificate : SHA-256 (hex) of what the plan was made from and of its certificate (solve time left out)
+    grid : who sells at `import_price` and buys at `export_price`; left out in a party's own log
+    commit : root over the price entries in the parties' own logs (settle.commitment), in the main log
     """
     body = {
         "slot": slot_us,
         "slot_s": slot_s,
-        "buy": {**buy, grid: export_price},
-        "sell": {**sell, grid: import_price},
+        "buy": {**buy, grid: export_price} if grid else dict(buy),
+        "sell": {**sell, grid: import_price} if grid else dict(sell),
         "plan": plan,
         "inputs": inputs,
         "certificate": certificate,
     }
+    if commit:
+        body["commit"] = commit
     return Draft("price", body, f"prc:{slot_us // US}", operator)
 
 
 def reversal(operator: str, *, of: str, postings: Sequence[Sequence[Any]], reason: str) -> Draft:
-    """The exact negation of a settlement or residual entry."""
+    """The exact negation of a settlement, clearing or residual entry."""
     negated = [[account, -micro, -wh] for account, micro, wh in postings]
     return Draft("reversal", {"of": of, "postings": negated, "reason": reason}, f"rev:{of}", operator)
 

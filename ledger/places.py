@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import tempfile
 from pathlib import Path
 
-from ledger.errors import LedgerLocked, LedgerUnreadable
+from ledger.errors import LedgerError, LedgerLocked, LedgerUnreadable
 
 MAIN = "main"
+_PARTY = "party"
 
 
 def ledger_folder(folder: Path) -> Path:
@@ -23,6 +25,19 @@ def ledger_folder(folder: Path) -> Path:
 def database(folder: Path, name: str = MAIN) -> Path:
     """A log's database."""
     return folder / "logs" / name / "ledger.db"
+
+
+def party(name: str) -> str:
+    """The log of a party, below `logs`. Raises LedgerError if its id cannot name a folder."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+        raise LedgerError(f"{name!r} cannot name a log", where="party", mend="letters, digits, _ . -")
+    return f"{_PARTY}/{name}"
+
+
+def logs(folder: Path) -> list[str]:
+    """Names of all logs of a ledger folder: the main log, then those of the parties."""
+    parties = sorted(path.parent.name for path in (folder / "logs" / _PARTY).glob("*/ledger.db"))
+    return [MAIN, *(f"{_PARTY}/{name}" for name in parties)]
 
 
 def pin(folder: Path, name: str = MAIN) -> Path:

@@ -1,107 +1,197 @@
 """Settlement of a slot under the rule `price_taker`: entries computed from what the ledger holds, nothing else.
 
-Each party sells what it gave and buys what it took, against the operator, at the prices written before the slot; the
-operator settles the grid meter at the tariff the same way; what no meter explains goes to the account `residual`.
+Each party sells what it gave and buys what it took, against the operator, at the prices written before the slot (what
+it traded by contract is settled at the contract's price); the operator settles the grid meter at the tariff the same
+way; what no meter explains goes to the account `residual`. A party with a log of its own is settled there, and the main
+log takes over the totals.
 """
 
 from __future__ import annotations
 
 from collections import ChainMap
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from ledger import drafts
+from ledger import drafts, tlog
 from ledger.chain import Draft
 from ledger.errors import LedgerError
 from ledger.rules import State
-from ledger.rules.settlement import price_taker_postings, residual_figures
+from ledger.rules.closing import clearing_postings, residual_figures
+from ledger.rules.settlement import contract_postings, flow, price_taker_postings
+from ledger.rules.state import CLEARING, RESIDUAL
 
 US = 1_000_000
 
 
-def settle_slot(state: State, slot_us: int) -> list[Draft]:
+class Settled(NamedTuple):
+    """A party's standing settlement of a slot in its own log."""
+
+    leaf: bytes
+    wh: int
+    micro: int
+
+
+def commitment(leaves: Iterable[bytes]) -> str:
+    """Hex Merkle root over the leaf hashes of entries in other logs."""
+    return tlog.root(leaves).hex()
+
+
+def foreseen(state: State, meterings: Sequence[Draft]) -> State:
+    """The state as these metering entries will leave it, so that they and their settlement make one transaction."""
+    facts: dict[tuple[Any, ...], Any] = {}
+    for draft in meterings:
+        body = draft.body
+        found = (draft.id, body["rev"], body["wh"], body["quality"], body["period_s"])
+        facts["metered", body["device"], body["start"]] = found
+    return ChainMap(facts, state)  # type: ignore[arg-type]
+
+
+def settle_slot(state: State, slot_us: int, apart: Mapping[str, Settled] | None = None) -> list[Draft]:
     """The entries that settle a slot, from prices and latest metering in the ledger; to be appended in one batch.
 
+    apart : what stands in the parties' own logs for this slot, by party
     What stands and still rests on the latest metering is left alone; what rests on an older revision is reversed and
     settled anew (next run), and the residual with it. A party without a price for the slot is not settled.
     Raises LedgerError if a party with a settlement meter has no metering of the slot.
     """
-    genesis = state[("genesis",)]
-    operator = genesis["operator"]
-    undo: list[Draft] = []
-    made: list[Draft] = []
-    settled: dict[str, int] = dict(state.get(("flow", slot_us), (0, 0, {}))[2])
-    for party in state.get(("parties",), ()):
-        if party == operator or not state.get(("meter", party)):
-            continue
-        reversed_, fresh = _party(state, slot_us, party)
-        undo += reversed_
-        made += fresh
-        if fresh:
-            settled[party] = fresh[0].body["wh"]
-    closing = _residual(state, slot_us, settled, bool(made))
-    return undo + made + closing
-
-
-def _party(state: State, slot_us: int, party: str) -> tuple[list[Draft], list[Draft]]:
-    """(reversals, settlements) of one party: nothing, a first settlement, or a reversal and the next run."""
+    work = _Work(state, slot_us)
+    for contract in state.get(("contracts", slot_us), ()):
+        work.contract(contract)
     operator = state[("genesis",)]["operator"]
-    identity, _, wh, quality, _ = _metered(state, slot_us, party)
-    price_id = state.get(("priced", party, slot_us))
-    if price_id is None:
-        return [], []
-    last_id, run, standing = state.get(("settled", party, slot_us), ("", -1, False))
-    undo: list[Draft] = []
-    if standing:
-        if state.get(("rests_on", last_id)) == identity:
-            return [], []
-        undo = [drafts.reversal(operator, of=last_id, postings=state["posted", last_id][4], reason="later readings")]
-    _, buy, sell = state["price", price_id]
-    rate, postings = price_taker_postings(party, operator, wh, buy, sell)
-    body: dict[str, Any] = {
-        "party": party,
-        "slot": slot_us,
-        "run": run + 1,
-        "metering": identity,
-        "price": price_id,
-        "price_micro": rate,
-        "wh": wh,
-        "quality": quality,
-        "postings": postings,
-    }
-    return undo, [Draft("settlement", body, f"stl:{party}:{slot_us // US}:{run + 1}", operator)]
+    for party in state.get(("parties",), ()):
+        if party != operator and ("apart", party) not in state and state.get(("meter", party)):
+            work.party(party)
+    if apart:
+        work.clearing(apart)
+    return work.undone + work.made + work.residual()
 
 
-def _residual(state: State, slot_us: int, settled: dict[str, int], changed: bool) -> list[Draft]:
-    genesis = state[("genesis",)]
-    operator, grid = genesis["operator"], genesis["grid"]
-    price_id = state.get(("priced", grid, slot_us))
-    if price_id is None or grid not in state["price", price_id][2]:
-        return []
-    own_id, own_wh = "", 0
-    if state.get(("meter", operator)):
-        own_id, _, own_wh, _, _ = _metered(state, slot_us, operator)
-    last_id, run, standing = state.get(("residual", slot_us), ("", -1, False))
-    undo: list[Draft] = []
-    if standing:
-        if not changed and state.get(("rests_on", last_id)) == own_id:
+class _Work:
+    """One slot on its way: reversals and new entries, and the flow as they will leave it."""
+
+    def __init__(self, state: State, slot_us: int) -> None:
+        self._state, self._slot_us = state, slot_us
+        self._genesis = state[("genesis",)]
+        self._operator = self._genesis["operator"]
+        self._after: dict[tuple[Any, ...], Any] = {}
+        self.undone: list[Draft] = []
+        self.made: list[Draft] = []
+
+    def contract(self, identity: str) -> None:
+        """A contract is settled once, in full."""
+        if self._last("settled", identity)[2]:
+            return
+        _, buyer, seller, wh, rate = self._state["contract", identity]
+        run = self._last("settled", identity)[1] + 1
+        body = {
+            "contract": identity,
+            "slot": self._slot_us,
+            "run": run,
+            "price_micro": rate,
+            "wh": wh,
+            "postings": contract_postings(buyer, seller, wh, rate),
+        }
+        self.made.append(Draft("settlement", body, f"stl:{identity}:{run}", self._operator))
+
+    def party(self, party: str) -> None:
+        """Nothing, a first settlement, or a reversal and the next run."""
+        state, slot_us = self._state, self._slot_us
+        price_id = state.get(("priced", party, slot_us))
+        if price_id is None:
+            return
+        identity, _, wh, quality, _ = self._metered(party)
+        _, run, standing = self._last("settled", party)
+        if standing and not self._undo("settled", party, identity):
+            return
+        _, buy, sell = state["price", price_id]
+        traded = state.get(("traded", party, slot_us), 0)
+        rate, postings = price_taker_postings(self._genesis, party, wh - traded, buy, sell)
+        body: dict[str, Any] = {
+            "party": party,
+            "slot": slot_us,
+            "run": run + 1,
+            "metering": identity,
+            "price": price_id,
+            "price_micro": rate,
+            "wh": wh,
+            "quality": quality,
+            "postings": postings,
+            **({"traded": traded} if traded else {}),
+        }
+        self._flow(party, (max(wh, 0), max(-wh, 0), wh, 1))
+        self.made.append(Draft("settlement", body, f"stl:{party}:{slot_us // US}:{run + 1}", self._operator))
+
+    def clearing(self, apart: Mapping[str, Settled]) -> None:
+        """The totals of the parties' own logs."""
+        root = commitment(apart[party].leaf for party in sorted(apart))
+        _, run, standing = self._last(CLEARING, CLEARING)
+        if standing and not self._undo(CLEARING, CLEARING, root):
+            return
+        given = sum(max(one.wh, 0) for one in apart.values())
+        taken = sum(max(-one.wh, 0) for one in apart.values())
+        micro = sum(one.micro for one in apart.values())
+        body = {
+            "slot": self._slot_us,
+            "run": run + 1,
+            "count": len(apart),
+            "root": root,
+            "given_wh": given,
+            "taken_wh": taken,
+            "micro": micro,
+            "postings": clearing_postings(self._operator, micro, given - taken),
+        }
+        self._flow(CLEARING, (given, taken, given - taken, len(apart)))
+        self.made.append(Draft("clearing", body, f"clr:{self._slot_us // US}:{run + 1}", self._operator))
+
+    def residual(self) -> list[Draft]:
+        """The entry that closes the slot, after the reversal of the one that stood; nothing if nothing changed."""
+        state, slot_us, grid = self._state, self._slot_us, self._genesis["grid"]
+        price_id = state.get(("priced", grid, slot_us))
+        if price_id is None or grid not in state["price", price_id][2]:
             return []
-        undo = [drafts.reversal(operator, of=last_id, postings=state["posted", last_id][4], reason="later readings")]
-    given = sum(wh for wh in settled.values() if wh > 0)
-    taken = sum(-wh for wh in settled.values() if wh < 0)
-    after = ChainMap({("flow", slot_us): (given, taken, settled)}, state)  # type: ignore[arg-type]
-    figures = residual_figures(after, slot_us, own_wh, state["price", price_id][2][grid])
-    body = {"slot": slot_us, "run": run + 1, "price": price_id, "metering": own_id, **figures}
-    return [*undo, Draft("residual", body, f"res:{slot_us // US}:{run + 1}", operator)]
-
-
-def _metered(state: State, slot_us: int, party: str) -> tuple[str, int, int, str, int]:
-    """(entry id, revision, Wh, quality, period) of the latest metering of a party's meter."""
-    meter = state["meter", party]
-    found: tuple[str, int, int, str, int] | None = state.get(("metered", meter, slot_us))
-    if found is None:
-        raise LedgerError(
-            f"no metering of {meter} for slot {slot_us // US}",
-            where=f"settlement of {party}",
-            mend="append it first, even estimated",
+        own_id, own_wh = "", 0
+        if state.get(("meter", self._operator)):
+            own_id, _, own_wh, _, _ = self._metered(self._operator)
+        _, run, standing = self._last(RESIDUAL, RESIDUAL)
+        before = len(self.undone)
+        if standing and not self._undo(RESIDUAL, RESIDUAL, None if self.made else own_id):
+            return []
+        figures = residual_figures(
+            ChainMap(self._after, state),  # type: ignore[arg-type]
+            slot_us,
+            own_wh,
+            state["price", price_id][2][grid],
         )
-    return found
+        body = {"slot": slot_us, "run": run + 1, "price": price_id, "metering": own_id, **figures}
+        undo, self.undone = self.undone[before:], self.undone[:before]
+        return [*undo, Draft("residual", body, f"res:{slot_us // US}:{run + 1}", self._operator)]
+
+    def _last(self, kind: str, name: str) -> tuple[str, int, bool]:
+        found: tuple[str, int, bool] = self._state.get((kind, name, self._slot_us), ("", -1, False))
+        return found
+
+    def _undo(self, kind: str, name: str, rests_on: str | None) -> bool:
+        """Reverse what stands unless it rests on this; says whether it did."""
+        identity = self._last(kind, name)[0]
+        if self._state.get(("rests_on", identity)) == rests_on:
+            return False
+        *_, moved, postings = self._state["posted", identity]
+        self.undone.append(drafts.reversal(self._operator, of=identity, postings=postings, reason="later readings"))
+        if moved:
+            self._flow(name, moved, -1)
+        return True
+
+    def _flow(self, name: str, moved: tuple[int, int, int, int], sign: int = 1) -> None:
+        self._after.update(flow(ChainMap(self._after, self._state), self._slot_us, name, moved, sign))  # type: ignore[arg-type]
+
+    def _metered(self, party: str) -> tuple[str, int, int, str, int]:
+        """(entry id, revision, Wh, quality, period) of the latest metering of a party's meter."""
+        meter = self._state["meter", party]
+        found: tuple[str, int, int, str, int] | None = self._state.get(("metered", meter, self._slot_us))
+        if found is None:
+            raise LedgerError(
+                f"no metering of {meter} for slot {self._slot_us // US}",
+                where=f"settlement of {party}",
+                mend="append it first, even estimated",
+            )
+        return found

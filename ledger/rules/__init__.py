@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ledger.errors import EntryRefused
-from ledger.rules import anchors, info, settlement, tool
+from ledger.rules import anchors, closing, disputes, info, market, settlement, tool
 from ledger.rules.state import Changes, Posting, State, postings_of, refuse
 from ledger.rules.tool import actor_message, check_signature, release_message
 
@@ -33,7 +33,10 @@ __all__ = [
     "release_message",
 ]
 
-_SOURCES = ("../money.py", "__init__.py", "anchors.py", "info.py", "settlement.py", "state.py", "tool.py")
+_SOURCES = (
+    *("../money.py", "__init__.py", "anchors.py", "closing.py", "disputes.py", "info.py", "market.py"),
+    *("settlement.py", "state.py", "tool.py"),
+)
 
 Guard = Callable[[State, Mapping[str, Any]], Changes]
 
@@ -49,8 +52,15 @@ _GUARDS: dict[str, Guard] = {
     "dispatch": info.dispatch,
     "price": settlement.price,
     "settlement": settlement.settlement,
-    "residual": settlement.residual,
+    "clearing": closing.clearing,
+    "residual": closing.residual,
     "reversal": settlement.reversal,
+    "bid": market.bid,
+    "match": market.match,
+    "contract": market.contract,
+    "dispute": disputes.dispute,
+    "decision": disputes.decision,
+    "reputation": disputes.reputation,
     "anchor": anchors.anchor,
 }
 
@@ -59,15 +69,16 @@ FAMILY = {
         ("genesis", "registration", "key.rotate", "tool.clock", "tool.rules", "node.join", "node.leave"), "tool"
     ),
     **dict.fromkeys(("metering", "dispatch"), "info"),
-    **dict.fromkeys(("price", "settlement", "residual", "reversal"), "txn"),
+    **dict.fromkeys(("price", "bid", "match", "contract", "settlement", "clearing", "residual", "reversal"), "txn"),
+    **dict.fromkeys(("dispute", "decision", "reputation"), "txn"),
     "anchor": "all",
 }
 """Entry types and their families."""
 
-MOVES = frozenset({"settlement", "residual", "reversal"})
+MOVES = frozenset({"settlement", "clearing", "residual", "reversal"})
 """Types whose body has postings: the only ones that change a wallet."""
 
-SIGNED = frozenset({"registration", "key.rotate", "metering"})
+SIGNED = frozenset({"registration", "key.rotate", "metering", "bid", "contract", "dispute"})
 """Types that need the signature of the actor named in `by`."""
 
 
@@ -99,6 +110,7 @@ def changes(state: State, entry: Mapping[str, Any]) -> Changes:
     facts = guard(state, entry)
     if kind in MOVES:
         facts.update(_wallets(state, entry))
+        facts.update(disputes.must_reverse(state, entry))
     return facts
 
 

@@ -14,6 +14,10 @@ Posting = tuple[str, int, int]
 """(account, micro-currency received, Wh given). Money sums to zero in every entry, energy once a slot is closed."""
 
 MAX_NAME = 128
+CLEARING = "clearing"
+"""Account between the main log and the logs of the parties: what stands on it in one stands negated in the others."""
+RESIDUAL = "residual"
+"""Account of the energy that no meter explains."""
 
 
 def refuse(entry: Entry, why: str, mend: str = "") -> NoReturn:
@@ -57,6 +61,23 @@ def integers(entry: Entry, name: str, values: Mapping[str, Any]) -> None:
     for key, value in values.items():
         if type(value) is not int or not is_name(key):
             refuse(entry, f"body.{name}.{key} is not an integer under a name")
+
+
+def before_slot(entry: Entry, genesis: Mapping[str, Any], slot: int) -> None:
+    """Refuse unless the slot lies on an edge and has not begun; price_grace_us allows for entries of one instant."""
+    if slot % (genesis["slot_s"] * 1_000_000):
+        refuse(entry, "not the start of a slot of the genesis' length", f"slot_s = {genesis['slot_s']}")
+    if entry["ts"] > slot + genesis["price_grace_us"]:
+        late = (entry["ts"] - slot) / 1e6
+        refuse(entry, f"written {late:.3f} s after the slot began", "write it before the slot it holds for")
+
+
+def by_operator(entry: Entry, state: State) -> dict[str, Any]:
+    """The genesis body, if the operator wrote the entry."""
+    genesis = genesis_of(state)
+    if entry["by"] != genesis["operator"]:
+        refuse(entry, f"{entry['type']} is written by the operator, {genesis['operator']}")
+    return genesis
 
 
 def postings_of(entry: Entry) -> list[Posting]:

@@ -9,9 +9,11 @@ from typing import Any
 from ledger import canon
 from ledger.errors import NoteError
 from ledger.note import Verifier, ed25519_verify
-from ledger.rules.state import Changes, Entry, State, body_of, is_name, refuse
+from ledger.rules.state import CLEARING, RESIDUAL, Changes, Entry, State, body_of, is_name, refuse
 
 FORMAT = 1
+ACCOUNTS = (CLEARING, RESIDUAL)
+"""Accounts that belong to no one."""
 BORNE_BY = ("operator", "pro_rata")
 _GENESIS: dict[str, type] = {
     "format": int,
@@ -30,8 +32,11 @@ _REGISTRATION: dict[str, type] = {"wallet": str, "role": str, "meter": str, "dev
 
 
 def genesis(state: State, entry: Entry) -> Changes:
-    """The first entry: currency, operator, grid, slot length, who bears the residual, the log's key, facts."""
-    body = body_of(entry, _GENESIS)
+    """The first entry: currency, operator, grid, slot length, who bears the residual, the log's key, facts.
+
+    `party` makes it the log of that party alone; `main` is then the key of the log that holds commitments and totals.
+    """
+    body = body_of(entry, _GENESIS, {"party": str, "main": str})
     if entry["seq"] != 0 or ("genesis",) in state:
         refuse(entry, "genesis is the first entry and the only one of its type")
     if body["format"] != FORMAT:
@@ -40,6 +45,10 @@ def genesis(state: State, entry: Entry) -> Changes:
         refuse(entry, "genesis names residual_by, slot_s or keys out of range", f"residual_by: {', '.join(BORNE_BY)}")
     if not (is_name(body["operator"]) and is_name(body["grid"]) and body["operator"] != body["grid"]):
         refuse(entry, "operator and grid are two names")
+    if ("party" in body) is not ("main" in body) or not is_name(body.get("party", "party")):
+        refuse(entry, "a party's log names the party and the main log's key")
+    if body.get("party", "party") in (body["operator"], body["grid"], *ACCOUNTS):
+        refuse(entry, "operator and grid stand in the main log")
     if not 0 <= body["price_grace_us"] <= 60_000_000 or not 0 < body["residual_alarm_ppm"] <= 1_000_000:
         refuse(entry, "price_grace_us or residual_alarm_ppm out of range")
     _vkey(entry, body["log_key"], entry["log"])
@@ -48,10 +57,12 @@ def genesis(state: State, entry: Entry) -> Changes:
 
 def registration(state: State, entry: Entry) -> Changes:
     """Bind a wallet to its settlement meter, other devices and key. One meter has one wallet; a device moves to another
-    wallet only with the old wallet's signature (`release`)."""
-    body = body_of(entry, _REGISTRATION, {"release": str})
+    wallet only with the old wallet's signature (`release`). A party whose own `log` is named is settled there."""
+    body = body_of(entry, _REGISTRATION, {"release": str, "log": str})
     wallet, meter = body["wallet"], body["meter"]
-    if not is_name(wallet) or wallet == "residual" or entry["by"] != wallet or not is_name(body["role"]):
+    if state[("genesis",)].get("party", wallet) != wallet or body.get("log") == entry["log"]:
+        refuse(entry, "this is the log of another party, or a log that names itself")
+    if not is_name(wallet) or wallet in ACCOUNTS or entry["by"] != wallet or not is_name(body["role"]):
         refuse(entry, f"{wallet!r} must register itself, under a proper name and role")
     names = [meter, *body["devices"]] if meter else list(body["devices"])
     if not all(is_name(name) for name in names) or len(set(names)) != len(names):
@@ -59,6 +70,8 @@ def registration(state: State, entry: Entry) -> Changes:
     if state.get(("actor", wallet), body["key"]) != body["key"]:
         refuse(entry, "the wallet has another key", "rotate it by key.rotate")
     facts: Changes = {("actor", wallet): body["key"], ("role", wallet): body["role"], ("meter", wallet): meter}
+    if "log" in body:
+        facts["apart", wallet] = body["log"]
     facts[("parties",)] = tuple(sorted({*state.get(("parties",), ()), wallet}))
     for name in names:
         owner = state.get(("device", name), wallet)

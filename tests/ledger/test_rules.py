@@ -72,7 +72,7 @@ def test_amounts_follow_from_price_and_metering(metered):
         ({"run": True}, "not int"),
         ({"wh": True}, "not int"),
         ({"party": "home-9"}, "no registered settlement meter"),
-        ({"party": "vpp"}, "operator settles"),
+        ({"party": "vpp"}, "vpp is not settled here"),
         ({"extra": 1}, "unknown"),
     ],
 )
@@ -106,7 +106,7 @@ def test_a_price_stands_once_written(metered):
     with pytest.raises(LedgerError, match="canonical form"):
         metered.ledger.append("price", {**again, "buy": {"home-1": 0.19}}, id="prc:f", by="vpp")
     refused(metered, Draft("price", {**again, "buy": {"home-1": True}}, "prc:b", "vpp"), "not an integer")
-    refused(metered, Draft("price", again, "prc:h", "home-1"), "set by the operator")
+    refused(metered, Draft("price", again, "prc:h", "home-1"), "written by the operator")
 
 
 def test_metering_needs_registration_signature_and_order(metered):

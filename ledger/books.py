@@ -1,0 +1,220 @@
+"""A site's books: the main log and one log per party, priced, settled and anchored together.
+
+What a household metered, its prices and postings stand in its own log; the main log holds commitments to them, their
+totals, the operator and the grid. Every period each log's signed head becomes an `anchor` entry of the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from ledger import drafts, note, places, rate
+from ledger.chain import Draft, Head
+from ledger.core import Ledger
+from ledger.keys import KeyRing
+from ledger.rules import MOVES
+from ledger.settle import Settled, commitment, foreseen, settle_slot
+
+
+class Books:
+    """All logs of a site, open. Use as a context manager; `close` signs every head."""
+
+    def __init__(self, main: Ledger, apart: Mapping[str, Ledger], stack: ExitStack) -> None:
+        """For `create` and `open` only."""
+        self.main = main
+        self.apart = dict(sorted(apart.items()))
+        """Party -> its own log."""
+        self._stack = stack
+
+    @classmethod
+    def create(
+        cls,
+        folder: Path,
+        *,
+        site: str,
+        keys: KeyRing,
+        now_us: Callable[[], int],
+        genesis: Mapping[str, Any],
+        apart: Iterable[str],
+    ) -> Books:
+        """Begin `site`/main and a log `site`/party/<id> for each party of `apart`. Arguments as Ledger.create."""
+        with ExitStack() as stack:
+            main = stack.enter_context(
+                Ledger.create(folder, log=f"{site}/main", keys=keys, now_us=now_us, genesis=genesis)
+            )
+            own = {**genesis, "main": keys.signer(main.log).verifier.vkey}
+            logs = {}
+            for party in sorted(apart):
+                body, name = {**own, "party": party}, places.party(party)
+                logs[party] = stack.enter_context(
+                    Ledger.create(folder, log=f"{site}/{name}", keys=keys, now_us=now_us, genesis=body, name=name)
+                )
+            return cls(main, logs, stack.pop_all())
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        *,
+        keys: KeyRing | None = None,
+        now_us: Callable[[], int] | None = None,
+        readonly: bool = False,
+    ) -> Books:
+        """Open every log of a run or ledger folder. Raises as Ledger.open."""
+        folder = places.ledger_folder(folder)
+        with ExitStack() as stack:
+            logs = {
+                name: stack.enter_context(Ledger.open(folder, keys=keys, now_us=now_us, readonly=readonly, name=name))
+                for name in places.logs(folder)
+            }
+            main = logs.pop(places.MAIN)
+            return cls(main, {name.partition("/")[2]: log for name, log in logs.items()}, stack.pop_all())
+
+    def log_of(self, party: str) -> Ledger:
+        """The log that holds a party's postings: its own, or the main log."""
+        return self.apart.get(party, self.main)
+
+    def register(self, party: str, role: str, *, meter: str, devices: Sequence[str], keys: KeyRing) -> None:
+        """Bind a wallet to its meter, devices and key: in the main log, and in the party's own."""
+        own = self.apart.get(party)
+        facts: dict[str, Any] = {"meter": meter, "devices": devices, "keys": keys}
+        self.main.append_many([drafts.registration(party, role, log=own.log if own else "", **facts)])
+        if own is not None:
+            own.append_many([drafts.registration(party, role, **facts)])
+
+    def price(
+        self,
+        operator: str,
+        *,
+        slot_us: int,
+        buy: Mapping[str, int],
+        sell: Mapping[str, int],
+        beside: Sequence[Draft] = (),
+        **facts: Any,
+    ) -> None:
+        """Fix a slot's prices before it starts: each party's in its own log, the grid's (and a commitment) in main.
+
+        beside : what else the main log takes in the same transaction; facts : as drafts.price
+        """
+        named = {name: facts[name] for name in ("slot_s", "plan", "inputs", "certificate")}
+        leaves = []
+        for party, log in self.apart.items():
+            if party in buy or party in sell:
+                own = [{party: side[party]} if party in side else {} for side in (buy, sell)]
+                draft = drafts.price(operator, slot_us=slot_us, buy=own[0], sell=own[1], **named)
+                leaves.append(bytes.fromhex(log.append_many([draft])[0].leaf))
+        rest = [{party: micro for party, micro in side.items() if party not in self.apart} for side in (buy, sell)]
+        commit = commitment(leaves) if leaves else ""
+        main = drafts.price(operator, slot_us=slot_us, buy=rest[0], sell=rest[1], commit=commit, **facts)
+        self.main.append_many([main, *beside])
+
+    def settle(self, slots: Sequence[int], meterings: Sequence[Draft] = ()) -> list[Draft]:
+        """Append meterings and settle these slots, in one transaction a log; returns all settlement entries.
+
+        A slot settled before is settled anew where its metering changed. Raises as settle_slot.
+        """
+        wallets: dict[str, list[Draft]] = {}
+        for draft in meterings:
+            wallets.setdefault(draft.by if draft.by in self.apart else "", []).append(draft)
+        made: list[Draft] = []
+        for party, log in self.apart.items():
+            mine = wallets.get(party, [])
+            state = foreseen(log.state, mine)
+            settled = [draft for slot_us in slots for draft in settle_slot(state, slot_us)]
+            log.append_many([*mine, *settled])
+            made += settled
+        mine = wallets.get("", [])
+        state = foreseen(self.main.state, mine)
+        settled = [draft for slot_us in slots for draft in settle_slot(state, slot_us, self._standing(slot_us))]
+        self.main.append_many([*mine, *settled])
+        return made + settled
+
+    def anchor(self) -> None:
+        """Close a period: the head of every party's log into the main log, the main log's head into every party's."""
+        operator = self.main.state[("genesis",)]["operator"]
+        logs = [log for log in self.apart.values() if log.head().size > _anchored(log, self.main)]
+        self.main.append_many([_anchor(operator, log, _signed(log), self.main, "up") for log in logs])
+        head = _signed(self.main)
+        for log in logs:
+            log.append_many([_anchor(operator, self.main, head, log, "down")])
+
+    def head(self) -> Head:
+        """Entries of all logs, and the root of the main log."""
+        return Head(sum(log.head().size for log in (self.main, *self.apart.values())), self.main.head().root)
+
+    def wallets(self) -> dict[str, tuple[int, int]]:
+        """account -> (micro-currency, Wh given) over all logs; `clearing` is 0 once a slot is settled."""
+        return merged(log.wallets() for log in (self.main, *self.apart.values()))
+
+    def onchain_rate(self, since_us: int, until_us: int) -> Fraction:
+        """Automatically settled requests / all transaction requests over all logs (rate.onchain_rate)."""
+        states = [log.state for log in (self.main, *self.apart.values())]
+        return rate.onchain_rate(states, since_us, until_us)
+
+    def close(self) -> None:
+        """Sign every head that is not signed yet and let go of all logs."""
+        self._stack.close()
+
+    def __enter__(self) -> Books:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _standing(self, slot_us: int) -> dict[str, Settled]:
+        """What stands in the parties' own logs for a slot."""
+        found = {}
+        for party, log in self.apart.items():
+            identity, _, standing = log.state.get(("settled", party, slot_us), ("", -1, False))
+            receipt = log.find(identity) if standing else None
+            if receipt is not None:
+                (_, micro, _), *_ = log.state["posted", identity][4]
+                wh = log.state["posted", identity][3][2]
+                found[party] = Settled(bytes.fromhex(receipt.leaf), wh, micro)
+        return found
+
+
+def merged(wallets: Iterable[Mapping[str, tuple[int, int]]]) -> dict[str, tuple[int, int]]:
+    """Balances of several logs added up by account."""
+    total: dict[str, tuple[int, int]] = {}
+    for one in wallets:
+        for account, (micro, wh) in one.items():
+            have = total.get(account, (0, 0))
+            total[account] = (have[0] + micro, have[1] + wh)
+    return dict(sorted(total.items()))
+
+
+def payments(settled: Iterable[Draft]) -> dict[str, int]:
+    """Micro-currency per account over the postings of settlement entries, in order of the accounts."""
+    total: dict[str, int] = {}
+    for draft in settled:
+        if draft.type in MOVES:
+            for account, micro, _wh in draft.body["postings"]:
+                total[account] = total.get(account, 0) + micro
+    return dict(sorted(total.items()))
+
+
+def _anchored(source: Ledger, into: Ledger) -> int:
+    size: int = into.state.get(("anchor", source.log), (0, ""))[0]
+    return size
+
+
+def _signed(log: Ledger) -> note.Checkpoint:
+    """The log's head, signed now."""
+    return note.Checkpoint.parse(note.Note.parse(log.checkpoint()).text)
+
+
+def _anchor(by: str, source: Ledger, head: note.Checkpoint, into: Ledger, direction: str) -> Draft:
+    """The anchor of a log's head in another log, with the proof that it extends the one anchored before."""
+    last = _anchored(source, into)
+    proof = [h.hex() for h in source.consistency(last, head.size)] if last else []
+    return drafts.anchor(
+        by, origin=source.log, size=head.size, root=head.root.hex(), note=head.digest, direction=direction, proof=proof
+    )
