@@ -41,6 +41,28 @@ class LinkSpec:
         return 1.75e-3 if self.baud > 19200 else 3.5 * 11 / self.baud
 
 
+Mode = Literal["monitor", "shadow", "limited", "full"]
+"""monitor: reads. shadow: also computes and journals what it would write. limited: writes, capped in power and ramp."""
+MODES: tuple[Mode, ...] = ("monitor", "shadow", "limited", "full")
+"""From the strictest."""
+
+
+@dataclass(frozen=True, slots=True)
+class ControlTerms:
+    """Under what terms a device may be written to, besides the site's own and its rating."""
+
+    mode: Mode = "full"
+    """The stricter of this and the site's mode holds."""
+    range_w: tuple[float, float] | None = None
+    """Narrower than the rating, bus sign (for limits: of the limit)."""
+    cap_w: float | None = None
+    """Largest magnitude of a setpoint in mode limited; the site's where None."""
+    ramp_w_s: float | None = None
+    """Largest change of the setpoint per second in mode limited; the site's where None."""
+    writes_per_day: int | None = None
+    """Of each register and UTC day: what flash memory bears. None = no limit."""
+
+
 @dataclass(frozen=True, slots=True)
 class DeviceSpec:
     """One device. `model` describes what the emulator simulates (see devices/models), `behaviour` how it misbehaves."""
@@ -58,6 +80,8 @@ class DeviceSpec:
     model: Mapping[str, Any] = field(default_factory=dict)
     behaviour: Mapping[str, Any] = field(default_factory=dict)
     failsafe: Literal["device", "watchdog", "none"] | None = None
+    """What makes it safe when the service dies: its own revert timer, our watchdog process, or nothing."""
+    control: ControlTerms = field(default_factory=ControlTerms)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The safety envelope: the last step before any write to a device. A pure function, out of reach of controllers.
 
 Whatever is asked for (NaN, infinities, flipped signs, 1e300), what comes out lies inside rating, state of charge,
-ramp and mode, or nothing is written at all.
+ramp, mode and the site's import and export limit, or nothing is written at all.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-Mode = Literal["monitor", "shadow", "limited", "full"]
+from devices.description import Mode
+
 Control = Literal["p_set_w", "p_max_w"]
 
 
@@ -28,6 +29,8 @@ class Limits:
     """Largest change of the setpoint per second since the last one."""
     cap_w: float = math.inf
     """Largest magnitude of a power setpoint in mode `limited`."""
+    cap_ramp_w_s: float = math.inf
+    """Largest change per second in mode `limited`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,10 @@ class State:
     """Setpoint in force, None if none is."""
     elapsed_s: float = 0.0
     """Seconds since `last_w` was written."""
+    site_low_w: float = -math.inf
+    site_high_w: float = math.inf
+    """What the connection to the grid leaves at this moment, in terms of the control; see gateway/headroom.py. It
+    bounds what may be asked for and never forces anything: 0 is always allowed."""
 
 
 def sound(wanted_w: float) -> bool:
@@ -63,7 +70,7 @@ def enveloped(wanted_w: float, limits: Limits, state: State, mode: Mode) -> int 
     if low > high:
         return None
     value = min(max(wanted_w, low), high)
-    value = min(max(_ramped(value, limits, state), low), high)
+    value = min(max(_ramped(value, limits, state, mode), low), high)
     return _whole(value, low, high)
 
 
@@ -71,6 +78,7 @@ def _range(limits: Limits, state: State, mode: Mode) -> tuple[float, float]:
     low, high = limits.low_w, limits.high_w
     if mode == "limited" and limits.control == "p_set_w":
         low, high = max(low, -limits.cap_w), min(high, limits.cap_w)
+    low, high = _within_site(low, high, state)
     if limits.storage:
         soc = state.soc_pu
         known = soc is not None and math.isfinite(soc)
@@ -81,10 +89,17 @@ def _range(limits: Limits, state: State, mode: Mode) -> tuple[float, float]:
     return low, high
 
 
-def _ramped(value: float, limits: Limits, state: State) -> float:
-    if state.last_w is None or not math.isfinite(limits.ramp_w_s) or not math.isfinite(state.last_w):
+def _within_site(low: float, high: float, state: State) -> tuple[float, float]:
+    """The site's limit narrows the range, down to 0 (or to the rating's edge nearest to 0) at most."""
+    site_low, site_high = min(state.site_low_w, 0.0), max(state.site_high_w, 0.0)
+    return min(max(low, site_low), max(high, low)), max(min(high, site_high), min(low, high))
+
+
+def _ramped(value: float, limits: Limits, state: State, mode: Mode) -> float:
+    ramp_w_s = min(limits.ramp_w_s, limits.cap_ramp_w_s) if mode == "limited" else limits.ramp_w_s
+    if state.last_w is None or not math.isfinite(ramp_w_s) or not math.isfinite(state.last_w):
         return value
-    step = limits.ramp_w_s * max(state.elapsed_s, 0.0)
+    step = ramp_w_s * max(state.elapsed_s, 0.0)
     return min(max(value, state.last_w - step), state.last_w + step)
 
 

@@ -37,6 +37,8 @@ class Driver(ABC):
 
     within_s: float = 1.0
     """How long the device may take to show what it took."""
+    local: bool = False
+    """True while the device says that it is switched to local control (SunSpec 715.LocRemCtl)."""
 
     def __init__(self, spec: DeviceSpec, unit: int) -> None:
         self.spec = spec

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from devices.clock import Clock
-from devices.description import BrokerSpec, DeviceSpec, LinkSpec
+from devices.description import MODES, BrokerSpec, DeviceSpec, LinkSpec, Mode
 from devices.drivers import driver_for
 from devices.drivers.driver import DriverError
-from devices.envelope import Limits, Mode
+from devices.envelope import Limits
 from devices.errors import DeviceError
+from devices.gateway.headroom import GridLimits, Headroom
 from devices.gateway.ingest import Ingest
-from devices.gateway.lease import Journal, LeaseHolder, Terms, Wish
+from devices.gateway.lease import LeaseHolder
 from devices.gateway.line import Line, Unit
 from devices.gateway.ratings import limits_of
 from devices.gateway.rounds import Rounds
 from devices.gateway.stats import DeviceHealth, Stats
+from devices.gateway.terms import Journal, Terms, Wish
 from devices.points import CONTROLS
 from devices.readings import ProcessImage, Reading
 
@@ -49,20 +53,27 @@ class Gateway:
         guard_s: float = 30.0,
         lockstep: bool = True,
         limits: Mapping[str, Limits] | None = None,
-        cap_w: float = float("inf"),
+        cap_w: float = math.inf,
+        cap_ramp_w_s: float = math.inf,
+        silence_s: float = math.inf,
+        grid_limits: GridLimits | None = None,
     ) -> None:
-        """`limits`: instead of what site and device state, per device; `cap_w`: of mode limited.
+        """`limits`: instead of what site and device state, per device; `cap_w`, `cap_ramp_w_s`: of mode limited;
+        `silence_s`: after so long without an order the controller is taken for dead and the device is released;
+        `grid_limits`: import and export limit of the site at a time.
 
         Raises DriverError or RegmapError for a device that cannot be driven as described.
         """
         self.stats = Stats(devices={device.id: DeviceHealth() for device in devices})
         self.image = ProcessImage(clock.now_us())
         self._clock, self._guard_s, self._lockstep = clock, guard_s, lockstep
-        self._given, self._cap_w = limits or {}, cap_w
+        self._given, self._caps = limits or {}, (cap_w, cap_ramp_w_s)
         self._readings: dict[str, Reading] = {}
         self._arrived: list[Reading] = []
         allowed: Mode = mode if control_enabled else "monitor"
-        self._terms = Terms(clock, lease_s, allowed, journal, self.stats, lockstep)
+        self._headroom = Headroom(grid_limits, max(3 * tick_s, 5.0))
+        self._grids = frozenset(device.id for device in devices if device.is_grid)
+        self._terms = Terms(clock, lease_s, allowed, journal, self.stats, lockstep, silence_s, self._headroom)
         self._holders: dict[str, LeaseHolder] = {}
         self._lines = _lines(links, devices, self._unit, self._line)
         self._rounds = {line.spec.id: Rounds(line, clock, tick_s, self._take) for line in self._lines}
@@ -185,6 +196,7 @@ class Gateway:
 
     def _take(self, reading: Reading) -> None:
         self._readings[reading.device] = reading
+        self._headroom.observe(reading.device, reading.values, reading.ts_us, is_grid=reading.device in self._grids)
         self._arrived.append(reading)
 
     def _line(self, spec: LinkSpec, units: Sequence[Unit]) -> Line:
@@ -194,8 +206,9 @@ class Gateway:
         driver = driver_for(device)
         holder = None
         if device.kind in CONTROLS:
-            limits = self._given.get(device.id) or limits_of(device, driver.bounds, self._cap_w)
-            holder = LeaseHolder(driver, limits, self._terms)
+            limits = self._given.get(device.id) or limits_of(device, driver.bounds, *self._caps)
+            mode = min(self._terms.mode, device.control.mode, key=MODES.index)
+            holder = LeaseHolder(driver, limits, replace(self._terms, mode=mode))
             self._holders[device.id] = holder
         return Unit(driver, holder, self.stats.devices[device.id])
 
@@ -203,7 +216,7 @@ class Gateway:
         """A device stated its ratings: they bound what may be ordered, unless the limits were given."""
         spec = unit.driver.spec
         if unit.holder is not None and spec.id not in self._given:
-            unit.holder.limits = limits_of(spec, unit.driver.bounds, self._cap_w)
+            unit.holder.limits = limits_of(spec, unit.driver.bounds, *self._caps)
 
 
 def _lines(

@@ -1,52 +1,30 @@
 """One controlled device: what is wanted of it, the order in force, its lease.
 
-Invariant: nothing is written that did not pass the envelope, and no order outlives the controller's `until_us`.
+Invariant: nothing is written that did not pass the envelope, and no order outlives the controller's `until_us`, nor a
+controller that falls silent.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 
-from devices.clock import Clock
-from devices.drivers import Driver, ReadBack
+from devices.drivers import Driver
 from devices.drivers.driver import DriverError
-from devices.envelope import Limits, Mode, State, enveloped, sound
-from devices.gateway.setpoints import Action, Command, Event, Order, step
+from devices.envelope import Limits, State, enveloped, sound
+from devices.gateway.budget import WriteBudget
+from devices.gateway.notes import Notes
+from devices.gateway.setpoints import Action, Event, Order, step
 from devices.gateway.setpoints import State as OrderState
-from devices.gateway.stats import Stats
+from devices.gateway.standing import MICRO, Holds, Standing
+from devices.gateway.terms import Terms, Wish
 from devices.modbus import ConfigurationFault, ModbusFault, ModbusLink
 from devices.regmap.errors import RegmapError
 from devices.sunspec.errors import SunSpecError
 
-Journal = Callable[[Command], None]
-MICRO = 1_000_000
 _REFUSED = (ConfigurationFault, DriverError, SunSpecError, RegmapError)
 """The same write would fail again: the device, its map or its driver does not take it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """The newest word of the controller."""
-
-    value_w: float
-    until_us: int
-    slot_us: int
-    reason: str
-    plan: str
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What holds for all devices of a gateway."""
-
-    clock: Clock
-    lease_s: float
-    mode: Mode
-    journal: Journal | None
-    stats: Stats
-    lockstep: bool
+_LOCAL = "switched to local control (LocRemCtl): the device takes no orders"
 
 
 class LeaseHolder:
@@ -58,12 +36,10 @@ class LeaseHolder:
         self.wish: Wish | None = None
         self.order: Order | None = None
         self._terms = terms
-        self._soc: tuple[float, int] | None = None
-        """State of charge and when it was read; unknown again after one lease."""
-        self._shown: ReadBack | None = None
-        self._written_us: int | None = None
-        """When the lease was last written; None while no order of ours is in force."""
-        self._value_w: int | None = None
+        self._asked_us = 0
+        self._standing = Standing(limits.control)
+        self._budget = WriteBudget(driver.unit, driver.spec.control.writes_per_day)
+        self._notes = Notes(driver.spec.id, limits.control, terms)
         self._ended: set[tuple[int, int]] = set()
 
     @property
@@ -71,15 +47,18 @@ class LeaseHolder:
         return self.limits.control
 
     def observe(self, values: Mapping[str, float | int]) -> None:
-        """Take note of a poll."""
-        if "soc_pu" in values:
-            self._soc = (values["soc_pu"], self._terms.clock.now_us())
-        if self.control in values:
-            self._shown = ReadBack(values[self.control], values.get("set_ena", 1) == 1, values.get("set_left_s"))
+        """Take note of a poll. A setpoint found in force by the first one is adopted, or released after one lease."""
+        terms, now_us = self._terms, self._terms.clock.now_us()
+        if self._standing.observe(values, now_us) and terms.mode in ("limited", "full"):
+            self._standing.adopt(now_us, terms.lease_s)
+            shown = self._standing.shown
+            left = "" if shown is None or shown.left_s is None else f", {shown.left_s:g} s left"
+            self._notes.write(self._standing.value_w, "adopted", f"found in force at the start{left}", "")
+        self._alarm("local", _LOCAL if self.driver.local else "")
 
     def blind(self) -> None:
         """The device did not answer: what it holds is not known any more."""
-        self._shown = None
+        self._standing.shown = None
 
     def ask(self, wish: Wish) -> None:
         """The newest wish replaces the one before; the order in force changes when it is settled."""
@@ -87,7 +66,7 @@ class LeaseHolder:
             self._ended = {key for key in self._ended if key[1] == wish.slot_us}
         elif self.order is not None and self.order.state is OrderState.EXPIRED:
             self.order = None
-        self.wish = wish
+        self.wish, self._asked_us = wish, self._terms.clock.now_us()
 
     async def settle(self, link: ModbusLink, ready: bool) -> None:
         """Bring the device as far as it goes now; `ready` = it can be written to.
@@ -96,11 +75,11 @@ class LeaseHolder:
         """
         now_us = self._terms.clock.now_us()
         if self.wish is None:
-            if self._written_us is not None:
-                await self.release(link, "the release before did not reach the device")
+            await self._without_wish(link, now_us)
             return
-        if now_us >= self.wish.until_us:
-            await self.release(link, "no order any more: the controller's time is over")
+        over = self._over(now_us)
+        if over:
+            await self.release(link, over)
             return
         target = enveloped(self.wish.value_w, self.limits, self._state(now_us), self._terms.mode)
         if target is None:
@@ -117,18 +96,19 @@ class LeaseHolder:
         """Run the release steps; True when the device took them or nothing of ours was in force."""
         plan = self.wish.plan if self.wish else ""
         self.forget()
-        if self._written_us is None:
+        if not self.in_force:
             return True
         try:
             await self.driver.release(link)
         except (ModbusFault, *_REFUSED) as error:
-            self._note(None, "release failed", f"{reason}; {error}", plan)
+            self._notes.write(None, "release failed", f"{reason}; {error}", plan)
             # The device's own revert time ends it; until then each settle tries again.
-            if self._terms.clock.now_us() - self._written_us >= self._terms.lease_s * MICRO:
-                self._written_us = None
+            written_us = self._standing.written_us or 0
+            if self._terms.clock.now_us() - written_us >= self._terms.lease_s * MICRO:
+                self._freed()
             return False
-        self._written_us, self._value_w = None, None
-        self._note(None, "released", reason, plan)
+        self._freed()
+        self._notes.write(None, "released", reason, plan)
         return True
 
     def forget(self) -> None:
@@ -141,12 +121,40 @@ class LeaseHolder:
     @property
     def in_force(self) -> bool:
         """True while the device may be under an order of ours."""
-        return self._written_us is not None
+        return self._standing.written_us is not None
+
+    async def _without_wish(self, link: ModbusLink, now_us: int) -> None:
+        found_us = self._standing.found_us
+        if not self.in_force or (found_us is not None and now_us - found_us < self._terms.lease_s * MICRO):
+            return
+        adopted = "adopted at the start, and no order came within one lease"
+        await self.release(link, adopted if found_us else "the release before did not reach the device")
+
+    def _over(self, now_us: int) -> str:
+        """Why the wish holds no longer; empty while it does."""
+        assert self.wish is not None
+        if now_us >= self.wish.until_us:
+            return "no order any more: the controller's time is over"
+        silent_s = (now_us - self._asked_us) / MICRO
+        return f"the controller is silent since {silent_s:.0f} s" if silent_s >= self._terms.silence_s else ""
+
+    def _freed(self) -> None:
+        self._standing.freed()
+        self._terms.headroom.told(self.driver.spec.id, None)
 
     def _state(self, now_us: int) -> State:
-        elapsed_s = 0.0 if self._written_us is None else (now_us - self._written_us) / MICRO
-        known = self._soc is not None and now_us - self._soc[1] <= self._terms.lease_s * MICRO
-        return State(self._soc[0] if self._soc and known else None, self._value_w, elapsed_s)
+        standing, terms = self._standing, self._terms
+        low, high = terms.headroom.bounds(self.driver.spec.id, now_us)
+        if self.control == "p_max_w":  # of a load, the limit is on what it takes
+            low, high = (-math.inf, -low) if self.driver.spec.kind == "load" else (-math.inf, high)
+        written_us = standing.written_us
+        return State(
+            standing.soc_pu(now_us, terms.lease_s),
+            last_w=standing.value_w if written_us is not None or self.control == "p_max_w" else standing.p_w,
+            elapsed_s=0.0 if written_us is None else (now_us - written_us) / MICRO,
+            site_low_w=low,
+            site_high_w=high,
+        )
 
     def _activated(self, target: int, now_us: int) -> Order:
         assert self.wish is not None
@@ -171,11 +179,15 @@ class LeaseHolder:
         elif self._terms.mode == "shadow":
             self._fire(order, Event.WITHHOLD)
         elif order.state is OrderState.QUEUED and self._held(order, now_us):
+            self._standing.found_us = None
             self._fire(order, Event.HELD)
         elif ready:
             await self._write(order, link)
 
     async def _write(self, order: Order, link: ModbusLink) -> None:
+        if forbidden := self._forbidden(link, refresh=False):
+            self._fire(order, Event.REFUSE, forbidden)
+            return
         self._fire(order, Event.WRITE)
         try:
             await self._put(order, link)
@@ -184,65 +196,85 @@ class LeaseHolder:
         except _REFUSED as error:
             self._fire(order, Event.REFUSE, str(error))
         except ModbusFault as error:
-            self._shown = None
+            self.blind()
             self._fire(order, Event.LOSE, str(error))
+
+    def _forbidden(self, link: ModbusLink, *, refresh: bool) -> str:
+        """Why nothing may be written; empty if it may. Keeps the alarms that go with it."""
+        spent = self._budget.spent(link.written, self._terms.clock.now_us(), refresh=refresh)
+        unguarded = self._terms.unguarded()
+        self._alarm("budget", spent)
+        self._alarm("watchdog", unguarded)
+        return (_LOCAL if self.driver.local else "") or spent or unguarded
 
     async def _put(self, order: Order, link: ModbusLink) -> None:
         now_us = self._terms.clock.now_us()
-        # From here on the device may be under this order, even if the write fails half-way.
-        self._written_us = now_us if self._written_us is None else self._written_us
+        self._standing.began(now_us)
         await self.driver.write_order(link, order.value, self._terms.lease_s)
-        self._written_us, self._value_w = now_us, order.value
+        self._standing.wrote(now_us, order.value)
+        if self.control == "p_set_w":
+            self._terms.headroom.told(self.driver.spec.id, order.value)
 
     async def _check(self, order: Order, link: ModbusLink) -> None:
         for attempt in range(2):
             if attempt and not self._terms.lockstep:
                 within_us = math.ceil(self.driver.within_s * MICRO)
                 await self._terms.clock.sleep_until_us(self._terms.clock.now_us() + within_us)
-            self._shown = await self.driver.read_back(link)
-            order.readback = self._shown.value_w
-            if self._matches(order, self._shown):
+            shown = self._standing.shown = await self.driver.read_back(link)
+            order.readback = shown.value_w
+            if self._holds(order) is Holds.OURS:
                 self._fire(order, Event.MATCH)
+                self._alarm("diverged", "")
                 return
             self._fire(order, Event.MISMATCH, self._difference(order))
+        self._alarm("diverged", self._difference(order))
 
     def _difference(self, order: Order) -> str:
-        shown = self._shown
+        shown = self._standing.shown
         if shown is None or shown.value_w is None:
             return f"{order.value} W ordered, nothing read back"
         enabled = "" if shown.enabled else ", not enabled"
         return f"{order.value} W ordered, read back as {shown.value_w:g} W{enabled}"
 
     async def _refresh(self, order: Order, link: ModbusLink, now_us: int) -> None:
+        if self._forbidden(link, refresh=True):
+            return
         try:
             await self._put(order, link)
-            self._shown = await self.driver.read_back(link)
+            self._standing.shown = await self.driver.read_back(link)
         except (ModbusFault, *_REFUSED) as error:
             # Verified stays verified; the next settle tries again and the device reverts by itself at worst.
-            self._shown = None
-            self._note(order.value, "refresh failed", str(error), order.plan)
+            self.blind()
+            self._notes.write(order.value, "refresh failed", str(error), order.plan)
+            return
+        self._notes.write(order.value, "refreshed", order.reason, order.plan, self._standing.shown.value_w)
 
     def _refresh_due(self, order: Order, now_us: int) -> bool:
-        """Half of the lease is used up, or the device no longer holds what was verified."""
-        if not self._lease_is_young(now_us):
-            return True
-        return order.state is OrderState.VERIFIED and not self._matches(order, self._shown)
+        """Half of the lease is used up, or the device holds nothing any more of what was verified.
 
-    def _lease_is_young(self, now_us: int) -> bool:
-        written = self._written_us
-        return written is not None and now_us - written < self._terms.lease_s * MICRO / 2
+        Against another master's value it is written again with the lease only: two of them must not wear it out.
+        """
+        holds = self._holds(order) if order.state is OrderState.VERIFIED else Holds.OURS
+        if order.state is OrderState.VERIFIED and holds is not Holds.UNKNOWN:
+            foreign = f"{self._difference(order)}: another master writes, or the device limits itself"
+            self._alarm("master", foreign if holds is Holds.FOREIGN else "")
+        return not self._standing.young(now_us, self._terms.lease_s) or holds in (Holds.UNKNOWN, Holds.FELL_BACK)
 
-    def _matches(self, order: Order, shown: ReadBack | None) -> bool:
-        if shown is None or shown.value_w is None or not shown.enabled:
-            return False
-        return abs(shown.value_w - order.value) <= self.driver.tolerance_w
+    def _holds(self, order: Order) -> Holds:
+        return self._standing.holds(order.value, self.driver.tolerance_w)
 
     def _held(self, order: Order, now_us: int) -> bool:
         """Compare before write: the same watts were written, are still shown, and their lease is young."""
-        return self._value_w == order.value and self._matches(order, self._shown) and self._lease_is_young(now_us)
+        ours = self._standing.value_w == order.value and self._holds(order) is Holds.OURS
+        return ours and self._standing.young(now_us, self._terms.lease_s)
 
     def _overdue(self, order: Order) -> bool:
         return self._terms.clock.now_us() - order.born_us >= self._terms.lease_s * MICRO
+
+    def _alarm(self, kind: str, text: str) -> None:
+        if self._notes.alarm(kind, text) and kind == "local" and not text:
+            # What was refused while it was local may be ordered again.
+            self.order = None if self.order is not None and not self.order.open else self.order
 
     def _fire(self, order: Order, event: Event, detail: str = "") -> None:
         order.state, action = step(order.state, event)
@@ -258,11 +290,4 @@ class LeaseHolder:
 
     def _journal(self, order: Order, detail: str = "") -> None:
         reason = f"{order.reason}; {detail}" if detail else order.reason
-        self._note(order.value, order.state.value, reason, order.plan, order.readback)
-
-    def _note(self, value: int | None, state: str, reason: str, plan: str, readback: float | None = None) -> None:
-        if self._terms.journal is not None:
-            now_us = self._terms.clock.now_us()
-            self._terms.journal(
-                Command(now_us, self.driver.spec.id, self.control, value, state, reason, plan, readback)
-            )
+        self._notes.write(order.value, order.state.value, reason, order.plan, order.readback)

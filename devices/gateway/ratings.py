@@ -11,13 +11,19 @@ from devices.envelope import Control, Limits
 from devices.points import CONTROLS
 
 
-def limits_of(spec: DeviceSpec, stated: tuple[float, float] | None = None, cap_w: float = math.inf) -> Limits:
-    """The narrower of the site's ratings (`model`) and the `stated` range of the device or its map, bus sign.
+def limits_of(
+    spec: DeviceSpec,
+    stated: tuple[float, float] | None = None,
+    cap_w: float = math.inf,
+    cap_ramp_w_s: float = math.inf,
+) -> Limits:
+    """The narrowest of the site's ratings (`model`), its range for the control, and the `stated` range of the device
+    or its map, bus sign. `cap_w`, `cap_ramp_w_s`: of mode limited, where the device has none of its own.
 
     Without either nothing may be written: an empty range.
     """
     control = cast(Control, CONTROLS[spec.kind])
-    ranges = [found for found in (_described(spec), stated) if found is not None]
+    ranges = [found for found in (_described(spec), stated, spec.control.range_w) if found is not None]
     low = max((found[0] for found in ranges), default=math.inf)
     high = min((found[1] for found in ranges), default=-math.inf)
     if control == "p_max_w":
@@ -31,7 +37,8 @@ def limits_of(spec: DeviceSpec, stated: tuple[float, float] | None = None, cap_w
         soc_min_pu=_number(model, "soc_min_pu", 0.0) or 0.0,
         soc_max_pu=_number(model, "soc_max_pu", 1.0) or 1.0,
         ramp_w_s=_number(model, "setpoint_ramp_w_s", math.inf) or math.inf,
-        cap_w=cap_w,
+        cap_w=cap_w if spec.control.cap_w is None else spec.control.cap_w,
+        cap_ramp_w_s=cap_ramp_w_s if spec.control.ramp_w_s is None else spec.control.ramp_w_s,
     )
 
 

@@ -69,12 +69,14 @@ TRANSITIONS: Mapping[tuple[State, Event], tuple[State, Action]] = MappingProxyTy
         **{(state, _E.REPLACE): (_S.SUPERSEDED, _A.END) for state in _UNDER_WAY},
         **{(state, _E.EXPIRE): (_S.EXPIRED, _A.END) for state in _UNDER_WAY},
         (_S.QUEUED, _E.WITHHOLD): (_S.WITHHELD, _A.END),
+        (_S.QUEUED, _E.REFUSE): (_S.REJECTED, _A.END),
         (_S.QUEUED, _E.HELD): (_S.VERIFIED, _A.END),
         (_S.QUEUED, _E.WRITE): (_S.SENT, _A.SEND),
         (_S.SENT, _E.ACK): (_S.ACKED, _A.NONE),
         (_S.SENT, _E.REFUSE): (_S.REJECTED, _A.END),
         (_S.SENT, _E.LOSE): (_S.RETRY, _A.NONE),
         (_S.RETRY, _E.WRITE): (_S.SENT, _A.SEND),
+        (_S.RETRY, _E.REFUSE): (_S.REJECTED, _A.END),
         (_S.ACKED, _E.MATCH): (_S.VERIFIED, _A.END),
         (_S.ACKED, _E.MISMATCH): (_S.DOUBTFUL, _A.NONE),
         (_S.ACKED, _E.REFUSE): (_S.REJECTED, _A.END),
@@ -101,7 +103,7 @@ def step(state: State, event: Event) -> tuple[State, Action]:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One line of the journal: a transition of an order, or a release."""
+    """One line of the journal: a transition of an order, a refresh, an adoption, a release, an alarm or its end."""
 
     ts_us: int
     device: str

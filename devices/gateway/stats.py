@@ -21,6 +21,9 @@ class DeviceHealth:
     last_error: str = ""
     failures: int = 0
     """Since the last success."""
+    alarms: dict[str, str] = field(default_factory=dict)
+    """What stands now, by kind: local (switched to local control), diverged, master (another one writes), budget
+    (writes used up), watchdog (nobody would make it safe)."""
 
     def age_s(self, now_us: int) -> float | None:
         return None if self.last_us is None else (now_us - self.last_us) / 1e6
@@ -48,6 +51,10 @@ class Stats:
     dropped: int = 0
     """MQTT messages thrown away because the queue was full; part of `lost`."""
     devices: dict[str, DeviceHealth] = field(default_factory=dict)
+
+    def health(self, device: str) -> DeviceHealth:
+        """Of a device, made when it is asked for first."""
+        return self.devices.setdefault(device, DeviceHealth())
 
     def ended(self, state: State) -> None:
         """Count one end of an order that was sent."""

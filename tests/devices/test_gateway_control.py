@@ -176,8 +176,9 @@ async def test_two_mismatching_read_backs_diverge(rig, stack):
     rig.units["bat"].on_write = lambda unit: rig.battery.set(704, {"WSet": -2000})
     rig.order(gateway, -2500)
     await gateway.settle()
-    assert rig.states() == ["queued", "sent", "acked", "doubtful", "diverged"]
+    assert rig.states() == ["queued", "sent", "acked", "doubtful", "diverged", "alarm"]
     assert "read back as -2000 W" in rig.journal[-1].reason
+    assert "read back as -2000 W" in gateway.stats.devices["bat"].alarms["diverged"]
     assert counted(gateway) == (1, (0, 0, 0, 1, 0))
 
 
