@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from controller.mechanism import names
 from devices.emulator import Plant
 from ledger.keys import KeyRing
 from twin import conclusion, figures, folder, manifest
@@ -56,6 +57,10 @@ def prepare(options: RunOptions, out: Path | None, *, force: bool) -> Prepared:
     """Read and check all inputs, then make the run folder. Raises SiteError, DataError or UsageError."""
     site = load_site(Path(options.site), data=None if options.data is None else Path(options.data))
     if options.mechanism is not None:
+        if options.mechanism not in names():
+            raise UsageError(
+                f"no mechanism {options.mechanism!r}", where="--mechanism", mend=f"installed: {', '.join(names())}"
+            )
         site = replace(site, mechanism=MechanismSpec(options.mechanism, site.mechanism.budget))
     if options.lockstep and site.mechanism.budget.wall_s is not None:
         raise UsageError(
@@ -123,12 +128,13 @@ async def run(prepared: Prepared, progress: Progress) -> Summary:
                     prepared.feed, prepared.out, prepared.clock, keys, plant.links, spec, start_us=prepared.start_us
                 ) as session,
             ):
+                stop.then(session.worker.abandon)
                 ticks = await _loop(prepared, plant, session, stop, progress)
                 progress(ticks, ticks, "settling and comparing")
                 ending = await conclusion.conclude(prepared.feed, session, stopped=stop.asked)
         summary = _summarise(prepared, session, ending, time.perf_counter() - began)
-    progress(ticks, ticks, "writing the report")
-    await _report(prepared.out)
+        progress(ticks, ticks, "writing the report")
+        await _report(prepared.out)
     return summary
 
 
@@ -180,9 +186,15 @@ def peak_mb() -> float:
 
 
 async def _report(out: Path) -> None:
-    """Build report.html in a process of its own: plotly and the minute curves need memory that the service does not."""
+    """Build report.html in a process of its own: plotly and the minute curves need memory that the service does not.
+
+    In a session of its own too, so that a second Ctrl-C does not take the report away.
+    """
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "twin.report", str(out), stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
+        *(sys.executable, "-m", "twin.report", str(out)),
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
     )
     _, errors = await process.communicate()
     if process.returncode:

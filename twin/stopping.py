@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
@@ -13,6 +13,7 @@ class Stop:
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
+        self._then: list[Callable[[], None]] = []
 
     @property
     def asked(self) -> bool:
@@ -21,7 +22,16 @@ class Stop:
 
     def ask(self) -> None:
         """Request it."""
-        self._event.set()
+        if not self.asked:
+            self._event.set()
+            for act in self._then:
+                act()
+
+    def then(self, act: Callable[[], None]) -> None:
+        """Call `act` at the first request; at once if there was one."""
+        self._then.append(act)
+        if self.asked:
+            act()
 
     async def wait(self) -> None:
         """Return when it was requested."""
