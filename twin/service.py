@@ -17,6 +17,7 @@ from twin.history import History
 from twin.planner import Planner
 from twin.recording import CommandFrame, ReadingFrame, RecordingWriter
 from twin.settlement import Settlement
+from twin.silence import Silences
 from twin.site.schema import Site
 from twin.slots import Slots
 from twin.span import Gate
@@ -65,6 +66,8 @@ class Service:
         limited = frozenset(spec.id for spec in site.devices if spec.kind in ("pv", "load"))
         self.following = Following(limited, self.max_age_s)
         self._kinds: Mapping[str, str] = {spec.id: spec.kind for spec in site.devices}
+        self._silences = Silences(self._kinds, start_us, self.max_age_s)
+        self._wireless = [spec.id for spec in site.devices if spec.mqtt]
         self.image = ProcessImage(start_us)
         self.counts = Counts()
 
@@ -127,10 +130,13 @@ class Service:
         await self._take_in(t_us, expected)
 
     async def _take_in(self, t_us: int, expected: Mapping[str, int]) -> None:
-        readings = await self.gateway.gather_mqtt(expected)
+        readings = await self.gateway.gather_mqtt({device: expected.get(device) for device in self._wireless})
         readings += await self.gateway.poll()
         self.image = self.gateway.freeze()
         self._keep(readings)
+        for level, device, what in self._silences.look(self.image):
+            log.warning("%s: %s: %s", iso(t_us), device, what)
+            self.report(what, device, level)
         self.turbines.observe(self.image, self.max_age_s)
         self.following.look(self.image)
         if t_us > self._start_us:

@@ -70,6 +70,8 @@ class ModbusLink:
         self._now_us = now_us
         self._server: _Server | _SerialServer | None = None
         self._wire: Wire | None = None
+        # Every fault is raised with its place; pymodbus' own lines would only repeat it without one.
+        logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
 
     @property
     def listening(self) -> bool:
@@ -91,7 +93,7 @@ class ModbusLink:
             raise DeviceError(
                 f"cannot listen on {replace(self.link, port=self.port).where}: {reason}",
                 where=f"links: {self.link.id}",
-                mend="stop what uses the port, choose another, or run with --ports auto",
+                mend="stop what uses the port, or name another in the site file; runs with --ports auto find free ones",
             ) from error
         if isinstance(server, _Server):
             self.port = server.bound_port()

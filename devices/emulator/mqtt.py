@@ -54,7 +54,7 @@ class Publisher:
     def __init__(self, device: DeviceSpec, site: str, broker: BrokerSpec, protocol: int) -> None:
         self.device = device
         self.seq = 0
-        """Of the last telemetry handed to a connected broker; the first is 1."""
+        """Of the last sample; the first is 1. A sample that no broker took leaves a gap, so that its loss is seen."""
         self._topic, self._status = topic(site, device.id, "telemetry"), topic(site, device.id, "status")
         self._qos = 1 if device.kind == "meter" else 0
         self._broker = broker
@@ -75,16 +75,18 @@ class Publisher:
     def publish(self, values: Values, t_us: int) -> int | None:
         """Hand a reading to the broker; its seq, or None when there is no connection.
 
-        Then the reading is lost, as with a meter without memory; seq counts only what was handed over.
+        Then the reading is lost, as with a meter without memory. A dead meter samples nothing.
         """
-        if not self._online.is_set() or not self._wanted.is_set():
+        if not self._wanted.is_set():
             return None
-        payload = telemetry(self.device.kind, values, t_us, self.seq + 1)
+        self.seq += 1
+        if not self._online.is_set():
+            return None
+        payload = telemetry(self.device.kind, values, t_us, self.seq)
         sent = self._client.publish(self._topic, payload, qos=self._qos)
         self._flush()
         if sent.rc != mqtt.MQTT_ERR_SUCCESS or not self._online.is_set():
             return None
-        self.seq += 1
         return self.seq
 
     def drop(self) -> None:

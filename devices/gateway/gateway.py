@@ -85,7 +85,7 @@ class Gateway:
     async def __aenter__(self) -> Gateway:
         if self._mqtt is not None:
             broker, site_id, wireless = self._mqtt
-            self._ingest = Ingest(broker, site_id, wireless, self.stats, self._take)
+            self._ingest = Ingest(broker, site_id, wireless, self.stats, self._take, self._clock.now_us)
             await self._ingest.__aenter__()
         if not self._lockstep:
             for number, rounds in enumerate(self._rounds.values()):
@@ -112,9 +112,10 @@ class Gateway:
         arrived, self._arrived = self._arrived, []
         return sorted(arrived, key=lambda reading: (reading.device, reading.ts_us, reading.seq))
 
-    async def gather_mqtt(self, expected: Mapping[str, int]) -> list[Reading]:
+    async def gather_mqtt(self, expected: Mapping[str, int | None]) -> list[Reading]:
         """Wait until each device's telemetry has reached its expected seq; returns these readings, sorted as poll's.
 
+        None is expected of a device that handed the broker nothing at this tick: it counts as missing.
         A lost broker connection ends the wait at once: what is not there counts as missing. Wall clock: no wait.
         Raises GatewayStalled after guard_s, naming the devices.
         """

@@ -33,14 +33,17 @@ class Stream:
     ts_us: int = 0
     owed: int = 0
     """Readings counted as missing by `wait` that may still come, or turn out as a gap."""
+    absent: int = 0
+    """Readings counted as missing because the device handed the broker none; a gap up to `absent_us` is theirs."""
+    absent_us: int = 0
     outage: bool = True
-    """True until the first message after a (re)connection: a gap before it is the outage's."""
+    """True until the first sample taken after a (re)connection: a gap before it is the outage's."""
     status: str = ""
 
 
 @dataclass(slots=True)
 class _Wait:
-    expected: dict[str, int]
+    expected: dict[str, int | None]
     future: asyncio.Future[None]
 
 
@@ -57,7 +60,9 @@ class Ingest:
         devices: Iterable[str],
         stats: Stats,
         deliver: Callable[[Reading], None],
+        now_us: Callable[[], int],
     ) -> None:
+        self._now_us, self._since_us = now_us, 0
         self._prefix = f"vpp/{site_id}/"
         self._stats = stats
         self._deliver = deliver
@@ -77,12 +82,17 @@ class Ingest:
     async def __aexit__(self, *_: Any) -> None:
         await self.session.stop()
 
-    def behind(self, expected: Mapping[str, int]) -> list[str]:
+    def behind(self, expected: Mapping[str, int | None]) -> list[str]:
         """Devices whose newest sequence number is below the expected one."""
-        return [device for device, seq in expected.items() if _before(self._streams[device].seq, seq)]
+        return [
+            device for device, seq in expected.items() if seq is not None and _before(self._streams[device].seq, seq)
+        ]
 
-    async def wait(self, expected: Mapping[str, int]) -> list[str]:
-        """Until every device's seq is at least as expected, or the connection is lost; returns who is missing."""
+    async def wait(self, expected: Mapping[str, int | None]) -> list[str]:
+        """Until every device's seq is at least as expected, or the connection is lost; returns who is missing.
+
+        None is expected of a device that handed the broker nothing at this tick: its reading is missing without a wait.
+        """
         known = {device: seq for device, seq in expected.items() if device in self._streams}
         wait = _Wait(known, self._loop.create_future())
         if self.behind(wait.expected) and self.session.connected:
@@ -94,7 +104,13 @@ class Ingest:
         behind = self.behind(wait.expected)
         for device in behind:
             self._streams[device].owed += 1
-        self._stats.missing += len(behind)
+        absent = [device for device, seq in known.items() if seq is None]
+        for device in absent:
+            stream = self._streams[device]
+            stream.absent, stream.absent_us = stream.absent + 1, self._now_us()
+        self._stats.missing += len(behind) + len(absent)
+        for device in sorted((*behind, *absent)):
+            self._silent(device)
         return behind
 
     def _arrived(self, topic: str, payload: bytes, retained: bool) -> None:
@@ -109,6 +125,7 @@ class Ingest:
 
     def _connection(self, connected: bool) -> None:
         """In the loop: the session came or went."""
+        self._since_us = self._now_us()
         for stream in self._streams.values():
             stream.outage = True
             stream.health.connected = connected and stream.health.connected
@@ -146,6 +163,7 @@ class Ingest:
         elif leaf == "status":
             stream.status = payload[:16].decode("utf-8", "replace")
             stream.health.connected = stream.status == "online"
+            stream.outage = stream.outage or not stream.health.connected
         elif retained:
             self._refuse(device, "retained telemetry: old values must not look new")
         else:
@@ -156,12 +174,20 @@ class Ingest:
 
     def _account(self, stream: Stream, gap: int) -> None:
         """`gap` readings will not come any more; those already counted as missing are not counted twice."""
-        unexplained = max(gap - stream.owed, 0)
-        stream.owed -= min(max(gap, 0), stream.owed)
+        unexplained = max(gap - stream.owed - stream.absent, 0)
+        stream.owed -= min(max(gap - stream.absent, 0), stream.owed)
         if stream.outage:
             self._stats.missing += unexplained
         else:
             self._stats.lost += unexplained
+
+    def _silent(self, device: str) -> None:
+        """Nothing came from a device at a tick: said once, until it speaks again."""
+        health = self._streams[device].health
+        health.connected, health.last_error = False, "no telemetry"
+        health.failures += 1
+        if health.failures == 1:
+            log.warning("%s: no telemetry", device)
 
     def _refuse(self, device: str, why: str) -> None:
         self._stats.refused_messages += 1
@@ -178,8 +204,13 @@ class Ingest:
         if stream.owed:
             stream.owed -= 1
             self._stats.missing -= 1
-        stream.seq, stream.ts_us, stream.outage = found.seq, ts_us, False
+        stream.seq, stream.ts_us = found.seq, ts_us
+        # A message sent again after an outage is older than it, and says nothing of what was lost in it.
+        stream.outage = stream.outage and ts_us < self._since_us
+        stream.absent = stream.absent if ts_us <= stream.absent_us else 0
         health = stream.health
+        if health.failures:
+            log.info("%s answers again", device)
         health.connected, health.last_us, health.failures, health.last_error = True, ts_us, 0, ""
         self._stats.received += 1
         self._deliver(Reading(device, ts_us, found.seq, found.quality(), found.values()))

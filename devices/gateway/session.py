@@ -16,6 +16,8 @@ log = logging.getLogger(__name__)
 
 START_S = 10.0
 """How long `start` waits for the first subscription; a broker that is not there yet is not fatal."""
+LONGEST_S = 5
+"""Wall seconds between attempts at most: asking costs nothing, and every tick without a broker is lost telemetry."""
 _KEEPALIVE_S = 30
 _OLD_BROKER = "Unsupported protocol version"
 
@@ -76,7 +78,7 @@ class Session:
         )
         if self._broker.username is not None:
             client.username_pw_set(self._broker.username, self._broker.password)
-        client.reconnect_delay_set(1, 30)
+        client.reconnect_delay_set(1, LONGEST_S)
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
         client.on_disconnect = self._on_disconnect

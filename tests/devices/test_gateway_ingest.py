@@ -147,6 +147,53 @@ async def test_a_lost_broker_ends_the_wait_and_counts_missing_once(gateway, mosq
     assert (gateway.stats.missing, gateway.stats.lost, gateway.stats.received) == (2, 0, 2)
 
 
+async def test_a_reading_that_no_broker_took_is_missing_and_never_counted_again(gateway, clock, meter, caplog):
+    caplog.set_level("INFO", "devices")
+    meter.publish(TOPIC, message(0), qos=1)
+    await gateway.gather_mqtt({"meter-1": 0})
+    for _ in range(3):
+        clock.advance(60)
+        assert await gateway.gather_mqtt({"meter-1": None}) == []
+    assert (gateway.stats.missing, gateway.stats.lost) == (3, 0)
+    clock.advance(60)
+    # Numbers 1 to 3 were sampled while there was no connection.
+    meter.publish(TOPIC, message(4, ts=1_473_058_800.0 + 236), qos=1)
+    assert [reading.seq for reading in await gateway.gather_mqtt({"meter-1": 4})] == [4]
+    assert (gateway.stats.missing, gateway.stats.lost, gateway.stats.received) == (3, 0, 2)
+    assert caplog.text.count("meter-1: no telemetry") == caplog.text.count("meter-1 answers again") == 1
+    meter.publish(TOPIC, message(6, ts=1_473_058_800.0 + 294), qos=1)
+    await gateway.gather_mqtt({"meter-1": 6})
+    assert (gateway.stats.missing, gateway.stats.lost) == (3, 1), "a gap while the link is up is a loss"
+
+
+async def test_a_meter_that_was_dead_resumes_its_count_and_stays_missing(gateway, clock, meter):
+    meter.publish(TOPIC, message(0), qos=1)
+    await gateway.gather_mqtt({"meter-1": 0})
+    for _ in range(3):
+        clock.advance(60)
+        await gateway.gather_mqtt({"meter-1": None})
+    clock.advance(60)
+    meter.publish(TOPIC, message(1, ts=1_473_058_800.0 + 239), qos=1)
+    await gateway.gather_mqtt({"meter-1": 1})
+    assert (gateway.stats.missing, gateway.stats.lost, gateway.stats.received) == (3, 0, 2)
+
+
+async def test_a_message_sent_again_does_not_make_an_outage_a_loss(gateway, clock, mosquitto, meter, eventually):
+    meter.publish(TOPIC, message(0), qos=1)
+    await gateway.gather_mqtt({"meter-1": 0})
+    await mosquitto.stop()
+    await gateway.gather_mqtt({"meter-1": 1})
+    clock.advance(600)
+    await mosquitto.start()
+    await eventually(lambda: gateway._ingest.session.connected)
+    await eventually(meter.is_connected)
+    # The meter repeats what nobody acknowledged, then goes on; what it sampled in between is gone.
+    meter.publish(TOPIC, message(1), qos=1)
+    meter.publish(TOPIC, message(11, ts=1_473_058_800.0 + 600), qos=1)
+    await gateway.gather_mqtt({"meter-1": 11})
+    assert (gateway.stats.missing, gateway.stats.lost, gateway.stats.received) == (9, 0, 3)
+
+
 async def test_an_absent_broker_is_not_fatal(clock, stack, monkeypatch):
     monkeypatch.setattr("devices.gateway.session.START_S", 0.1)
     gateway = await stack.enter_async_context(Gateway([], METERS, clock, broker=BrokerSpec(port=1), site_id="homes"))

@@ -132,6 +132,7 @@ async def test_a_broker_that_was_gone_is_found_again(site: Any, kind: Any) -> No
                 sent = await plant.step(site.at(t_s))
                 assert time.monotonic() < deadline + 10
                 await asyncio.to_thread(time.sleep, 0.02)
+            assert set(sent.values()) == {1 + t_s / 60}, "every sample counts, so that the lost ones leave a gap"
     finally:
         await broker.stop()
 
