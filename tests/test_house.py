@@ -16,8 +16,8 @@ import typer
 from typer.testing import CliRunner
 
 from controller.mechanism import GROUP, load, names
+from twin.cli.app import app
 from twin.cli.later import LATER, LEDGER_LATER
-from twin.cli.main import app
 from twin.exits import USAGE, UsageError, status
 
 ROOT = Path(__file__).parents[1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 from controller.errors import ControllerError
 from devices.errors import DeviceError
 from ledger.errors import LedgerError
@@ -21,6 +23,7 @@ FAULTS: tuple[tuple[type[Exception], int], ...] = (
     (LedgerError, FAULT),
     (ControllerError, FAULT),
     (OSError, FAULT),
+    (sqlite3.Error, FAULT),
 )
 """First match wins."""
 

@@ -29,8 +29,13 @@ def prepare(out: Path | None, site_id: str, *, force: bool) -> Path:
                 "not a run folder of ours, so --force does not replace it", where=str(folder), mend="name another --out"
             )
         shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / MARK).write_text("made by vpptwin run\n", encoding="utf-8")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / MARK).write_text("made by vpptwin run\n", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(
+            f"cannot be made: {error.strerror}", where=str(folder), mend="name an --out that can be written"
+        ) from error
     return folder
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib.metadata import version
+from types import TracebackType
 from typing import Annotated
 
 import typer
@@ -11,7 +12,8 @@ import typer
 from twin.cli import check, devices, ledger, proxy, run, serve
 from twin.cli.later import LATER, add_later
 from twin.cli.output import complain
-from twin.exits import KNOWN, status
+from twin.errors import TwinError
+from twin.exits import FAULT, KNOWN, status
 
 app = typer.Typer(
     name="vpptwin",
@@ -46,10 +48,23 @@ def options(
     """Digital twin of a virtual power plant with real hardware in the loop."""
 
 
-def main() -> None:
+def call() -> None:
     """Run the command line; known errors become one clear message and an exit status, never a traceback."""
+    sys.excepthook = _own_fault
     try:
-        app()
+        typer.main.get_command(app)()  # not app(), which would put a hook of typer's in the place of ours
     except KNOWN as error:
         complain(error)
         sys.exit(status(error))
+
+
+def _own_fault(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """An error that no table knows is the program's own: its traceback, then what it means for whoever reads it."""
+    sys.__excepthook__(kind, error, trace)
+    complain(
+        TwinError(
+            f"this is a fault of vpptwin itself, not of your input ({kind.__name__}, see above)",
+            mend="what was recorded until then is kept and opens again; please report the lines above",
+        )
+    )
+    sys.exit(FAULT)
