@@ -15,7 +15,6 @@ from controller.plan import Plan
 from devices.readings import Quality, Reading
 from ledger import Ledger, verify
 from ledger.keys import KeyRing
-from ledger.rules.settlement import RESIDUAL
 from twin.clock import LockstepClock
 from twin.feed import Feed
 from twin.settlement import NO_PLAN, Settlement
@@ -134,7 +133,7 @@ def test_without_a_plan_parties_trade_at_the_tariff(book: Book, feed: Feed) -> N
 
 def test_an_honest_ledger_verifies_and_has_no_residual(book: Book, plan: Plan) -> None:
     assert book.run(3, plan) == [[], [], []]
-    assert all(RESIDUAL not in payments or payments[RESIDUAL] == 0 for payments in book.settlement.payments)
+    assert all(payments.get("residual", 0) == 0 for payments in book.settlement.payments)
     report = verify.verify(book.folder)
     assert report.ok, report.findings
     registered = [one["body"]["wallet"] for one in book.entries("registration")]
