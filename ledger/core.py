@@ -13,12 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 from ledger import canon, drafts, note, places, rules, start, tlog
 from ledger.chain import Draft, Head, Row, same_content
-from ledger.errors import (
-    ClockBehind,
-    LedgerBroken,
-    LedgerError,
-    ProofError,
-)
+from ledger.errors import ClockBehind, LedgerBroken, LedgerError, NoteError, ProofError
 from ledger.keys import KeyRing
 from ledger.rate import onchain_rate
 
@@ -150,24 +145,35 @@ class Ledger:
         return self._chain.head()
 
     def checkpoint(self) -> str:
-        """Sign the head, keep it in the database and as a pin outside; returns the note.
+        """Sign the head, keep it in the database and as a pin outside; returns the note, with what it has gained.
 
         Raises ClockBehind while the clock is behind the entries.
         """
         with self._busy:
-            now = self._ready()
-            if self._chain.ts - now > CLOCK_LIMIT_US or self._chain.state.get(("clock",), 0):
+            if self._behind(self._ready()):
                 raise ClockBehind(
                     "the clock is behind the last entry", where=self.log, mend="set it right, then append"
                 )
+            last = self._store.last_checkpoint()
+            if last is not None and last[0] == self._chain.size:
+                self._keep(*last)
+                return last[1]
             head = note.Checkpoint(self.log, self._chain.size, self._chain.tree.root())
             signed = note.sign(head.text, self._log_signer())
-            try:
-                self._store.put_checkpoint(head.size, signed)
-                places.write_whole(places.pin(self.folder, self.name), signed)
-            except (sqlite3.Error, OSError) as error:
-                raise self._break(error) from error
+            self._keep(head.size, signed)
             return signed
+
+    def keep(self, signed: str) -> None:
+        """Keep a head of this log that has gained cosignatures. Raises NoteError if it is none of this key and log."""
+        head = note.Checkpoint.parse(note.Note.parse(signed).text)
+        with self._busy:
+            self._ready()
+            own = note.Note.parse(signed).verify([self._log_signer().verifier])
+            if not own or not 0 < head.size <= self._chain.size:
+                raise NoteError(f"not a signed head of {self.log}", where="keep", mend="keep what checkpoint returned")
+            if tlog.range_hash(self._store.node, 0, head.size) != head.root:
+                raise NoteError(f"not the root at {head.size}", where="keep", mend="keep what checkpoint returned")
+            self._keep(head.size, signed)
 
     def inclusion(self, seq: int, size: int | None = None) -> list[bytes]:
         """Audit path of entry `seq` in the tree of `size` entries (now, if not given). Raises ProofError."""
@@ -210,8 +216,7 @@ class Ledger:
         try:
             if self._lock_handle is not None and not self._broken and self._now_us is not None:
                 last = self._store.last_checkpoint()
-                behind = self._chain.state.get(("clock",), 0) or self._chain.ts - self._now_us() > CLOCK_LIMIT_US
-                if (last is None or last[0] < self._chain.size) and not behind:
+                if (last is None or last[0] < self._chain.size) and not self._behind(self._now_us()):
                     self.checkpoint()
         finally:
             self._release()
@@ -266,6 +271,19 @@ class Ledger:
             self._chain.rollback()
             raise self._break(error) from error
         self._chain.commit()
+
+    def _keep(self, size: int, signed: str) -> None:
+        """In the database, then as the pin, which never goes back to a smaller head."""
+        try:
+            self._store.put_checkpoint(size, signed)
+            last = self._store.last_checkpoint()
+            if last is not None and last[0] == size:
+                places.write_whole(places.pin(self.folder, self.name), signed)
+        except (sqlite3.Error, OSError) as error:
+            raise self._break(error) from error
+
+    def _behind(self, now: int) -> bool:
+        return bool(self._chain.ts - now > CLOCK_LIMIT_US or self._chain.state.get(("clock",), 0))
 
     def _ready(self) -> int:
         if self._broken:

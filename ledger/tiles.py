@@ -53,7 +53,7 @@ def publish(store: Store, folder: Path, signed: str) -> int:
     Raises LedgerForked if what is published already is larger, or is not a part of this tree.
     """
     head = note.Checkpoint.parse(note.Note.parse(signed).text)
-    since = _published(folder, head, store)
+    since = published(store, folder, head)
     written = write_tiles(store, folder, head.size, since)
     places.write_whole(folder / CHECKPOINT, signed, MODE)
     return written
@@ -81,7 +81,8 @@ def _write(folder: Path, level: int | str, index: int, parts: Sequence[bytes]) -
         shutil.rmtree(path.with_name(f"{path.name}.p"), ignore_errors=True)
 
 
-def _published(folder: Path, head: note.Checkpoint, store: Store) -> int:
+def published(store: Store, folder: Path, head: note.Checkpoint) -> int:
+    """Size of the head published already. Raises LedgerForked if this head does not extend it."""
     try:
         text = (folder / CHECKPOINT).read_text()
     except FileNotFoundError:

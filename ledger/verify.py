@@ -15,9 +15,10 @@ from typing import Literal
 from ledger import canon, note, places, tlog
 from ledger.chain import GENESIS_PREV, Chain, Row
 from ledger.errors import CanonError, LedgerError, NoteError
+from ledger.policy import NONE, Policy
 from ledger.store import Store
 
-Layer = Literal["store", "canon", "chain", "rules", "derived", "tree", "head"]
+Layer = Literal["store", "canon", "chain", "rules", "derived", "tree", "head", "witness"]
 MAX_FINDINGS = 100
 
 
@@ -44,6 +45,8 @@ class Report:
     log: str
     signed_size: int
     """Size of the largest head with a valid signature; entries after it are held by the chain alone."""
+    cosigned_size: int = 0
+    """Size of the largest head that a quorum of witnesses cosigned, if a policy names them."""
 
 
 @dataclass(slots=True)
@@ -66,17 +69,27 @@ class _Pass:
             self.findings.append(Finding(layer, where, what))
 
 
-def verify(folder: Path, *, deep: bool = True, heads: Sequence[str] = (), name: str = places.MAIN) -> Report:
+def verify(
+    folder: Path,
+    *,
+    deep: bool = True,
+    heads: Sequence[str] = (),
+    name: str = places.MAIN,
+    policy: Policy | None = None,
+) -> Report:
     """Verify a log of a run or ledger folder, read only.
 
     deep : re-execute all rules and rebuild wallets and postings; otherwise bytes, chain, tree and heads only
     heads : signed notes kept elsewhere (witnesses, other logs, an earlier audit); the log must extend each
-    Raises LedgerUnreadable if there is no log or its file cannot be opened.
+    policy : witnesses, a quorum of which must have cosigned a head; if not given, that of the ledger folder
+    Raises LedgerUnreadable if there is no log or its file cannot be opened, PolicyError if the policy is none.
     """
     folder = places.ledger_folder(folder)
+    if policy is None and places.policy(folder).exists():
+        policy = Policy.load(places.policy(folder))
     store = Store(places.database(folder, name), readonly=True)
     walk = _Pass(Chain(""), deep)
-    signed = 0
+    signed = cosigned = 0
     try:
         kept = _pinned(folder, name, heads)  # before the snapshot: a pin is written after the entries below it
         store.begin_snapshot()
@@ -86,12 +99,14 @@ def verify(folder: Path, *, deep: bool = True, heads: Sequence[str] = (), name: 
         _walk(store, walk, {size for _, size in _sizes(kept)})
         _compare(store, walk)
         signed = _heads(walk, kept)
+        cosigned = _cosigned(walk, kept, policy) if policy is not None else 0
     except (sqlite3.Error, UnicodeDecodeError) as error:
         walk.report("store", "database", f"cannot be read: {error}")
     finally:
         store.close()
     log = walk.chain.log
-    return Report(not walk.findings, tuple(walk.findings), walk.tree.size, walk.tree.root().hex(), log, signed)
+    root = walk.tree.root().hex()
+    return Report(not walk.findings, tuple(walk.findings), walk.tree.size, root, log, signed, cosigned)
 
 
 def _walk(store: Store, walk: _Pass, wanted: set[int]) -> None:
@@ -229,6 +244,27 @@ def _heads(walk: _Pass, kept: Sequence[tuple[str, int | None, str]]) -> int:
             )
         else:
             largest = max(largest, head.size)
+    return largest
+
+
+def _cosigned(walk: _Pass, kept: Sequence[tuple[str, int | None, str]], policy: Policy) -> int:
+    """Size of the largest head of this log that the policy accepts."""
+    largest, why = 0, "there is no signed head"
+    for where, _, text in kept:
+        try:
+            policy.cosigned(text)
+        except NoteError as error:
+            walk.report("witness", where, str(error))
+            continue
+        try:
+            head = policy.accept(text)
+        except NoteError as error:
+            why = str(error)
+            continue
+        if walk.roots.get(head.size) == head.root and head.origin == walk.chain.log:
+            largest = max(largest, head.size)
+    if not largest and policy.quorum != NONE:
+        walk.report("witness", "heads", f"none is cosigned by the quorum of the policy: {why}")
     return largest
 
 
