@@ -22,7 +22,7 @@ Demand = Callable[[str], float | None]
 
 _AMBIENT_C, _HEATING_C = 25.0, 15.0
 """Indication only: cabinet temperature rises linearly with load."""
-_SLEEPING, _RUNNING, _THROTTLED, _STANDBY = 2, 3, 4, 7
+_SLEEPING, _RUNNING, _THROTTLED, _STANDBY = 1, 3, 4, 7
 """SunSpec 701.InvSt."""
 
 
@@ -35,6 +35,11 @@ class Machine:
         self.p_w = 0.0
         self.known = True
         self.counters = EnergyCounters.zero()
+
+    @property
+    def asleep(self) -> bool:
+        """Whether there is nothing to do for it, so that it may switch itself off."""
+        return False
 
     def power(self, dt_s: float, command: Command, demand: Demand) -> float:
         """Bus power over the next dt_s; 0 s initialises."""
@@ -101,6 +106,10 @@ class PvMachine(Machine):
         self.known = available is not None
         self._available_w = 0.0 if available is None else max(available, 0.0)
         return pv.power_w(self.parameters, self._available_w, command.p_max_w)
+
+    @property
+    def asleep(self) -> bool:
+        return self.known and self._available_w <= 0
 
     def report(self, u_v: float, f_hz: float) -> Values:
         awake = _RUNNING if self.p_w >= self._available_w else _THROTTLED

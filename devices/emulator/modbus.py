@@ -48,6 +48,8 @@ class Served:
     unit: Unit
     silent: Callable[[], bool]
     latency_s: Callable[[], float]
+    single: bool = False
+    """Whether the link serves only one client at a time."""
 
 
 class ModbusLink:
@@ -201,6 +203,9 @@ class _Connection(ServerRequestHandler):  # type: ignore[misc]
         if connection is not None:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        single = any(served.single for served in self._units.values())
+        if single and self.listener is not None and len(self.listener.active_connections) > 1:
+            self.loop.call_soon(self.close)
         if not self._serial:
             self._arm(_IDLE_S)
 

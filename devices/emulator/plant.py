@@ -17,16 +17,20 @@ from devices.clock import Clock
 from devices.description import BrokerSpec, DeviceSpec, Kind, LinkSpec
 from devices.emulator.behaviour import Behaviour
 from devices.emulator.bus import Bus, Series
+from devices.emulator.legacy_unit import LegacyUnit
 from devices.emulator.mapped_unit import MappedUnit
+from devices.emulator.meter_unit import FLOAT, INTEGER, MeterUnit
 from devices.emulator.modbus import ModbusLink, Served
 from devices.emulator.mqtt import Publisher, publishers, topic
+from devices.emulator.stubborn import StubbornUnit
 from devices.emulator.sunspec_unit import SunSpecUnit
 from devices.emulator.unit import Unit
 from devices.errors import DeviceError
 from devices.regmap import load_map
 
 _SECOND_US = 1_000_000
-_SUNSPEC = "sunspec"
+_SUNSPEC = {"sunspec": INTEGER, "sunspec-legacy": INTEGER, "sunspec-float": FLOAT}
+"""Maps that mean SunSpec, and the meter model each is emulated with; a driver finds out by itself what is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,9 @@ class Plant:
         self._behaviours = {device.id: Behaviour.of(device) for device in devices}
         self._bus = Bus(devices, self._behaviours, series, _phase(site_id, seed))
         self.units: dict[str, Unit] = {
-            device.id: _unit(device, self._bus) for device in devices if device.link is not None
+            device.id: _unit(device, self._bus, self._behaviours[device.id])
+            for device in devices
+            if device.link is not None
         }
         self._links = {link.id: self._modbus_link(link, ports) for link in links}
         self._publishers: dict[str, Publisher] = {}
@@ -185,7 +191,8 @@ class Plant:
     def _publish(self, t_us: int) -> dict[str, int]:
         sent: dict[str, int] = {}
         for name, publisher in self._publishers.items():
-            seq = publisher.publish(self._bus.report(name), t_us)
+            own_us = self._behaviours[name].drifted_us(t_us, self._since_start_s())
+            seq = publisher.publish(self._bus.report(name), own_us)
             if seq is not None:
                 sent[name] = seq
         return sent
@@ -223,9 +230,14 @@ class Plant:
         behaviour = self._behaviours[device]
         return Served(
             unit=self.units[device],
-            silent=lambda: behaviour.silent(self._since_start_s()),
+            silent=lambda: behaviour.silent(self._since_start_s()) or (behaviour.night_sleep and self._asleep(device)),
             latency_s=lambda: behaviour.latency_ms / 1000 if self._on_wall else 0.0,
+            single=behaviour.single_connection,
         )
+
+    def _asleep(self, device: str) -> bool:
+        machine = self._bus.machines.get(device)
+        return machine is not None and machine.asleep
 
     async def _connect_publishers(self, stack: AsyncExitStack) -> None:
         speaking = [one for one in self._devices if one.mqtt and not self._behaviours[one.id].never_answers]
@@ -237,17 +249,25 @@ class Plant:
         self._publishers = {one.device.id: one for one in made}
 
 
-def _unit(device: DeviceSpec, bus: Bus) -> Unit:
-    if device.map != _SUNSPEC:
-        if device.map is None:
-            raise DeviceError("on a Modbus link but without map", where=device.id, mend="map: sunspec or a map's name")
+def _unit(device: DeviceSpec, bus: Bus, behaviour: Behaviour) -> Unit:
+    made = _well_behaved(device, bus)
+    return StubbornUnit(made, behaviour) if behaviour.stubborn else made
+
+
+def _well_behaved(device: DeviceSpec, bus: Bus) -> Unit:
+    if device.map is None:
+        raise DeviceError("on a Modbus link but without map", where=device.id, mend="map: sunspec or a map's name")
+    if device.map not in _SUNSPEC:
         return MappedUnit(device, load_map(device.map))
-    one = bus.machines.get(device.id)
-    if one is None or device.kind not in ("pv", "storage"):
+    unit = _unit_number(device)
+    if device.kind == "meter":
+        return MeterUnit(device, unit, _SUNSPEC[device.map])
+    if device.kind not in ("pv", "storage"):
         raise DeviceError(
             f"a {device.kind} is not emulated over SunSpec", where=device.id, mend="use a register map for it"
         )
-    return SunSpecUnit(device, _unit_number(device), one.plate)
+    made = LegacyUnit if device.map == "sunspec-legacy" else SunSpecUnit
+    return made(device, unit, bus.machines[device.id].plate)
 
 
 def _unit_number(device: DeviceSpec) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 _SECOND_US = 1_000_000
@@ -12,10 +13,13 @@ class RevertTimer:
     """Runs from `start` until `due_us`; a start with 0 s means that the setpoint stays for good."""
 
     due_us: int | None = None
+    factor: float = 1.0
+    """It runs so much longer than it is told to; infinite = for ever."""
 
     def start(self, now_us: int, seconds: int) -> None:
         """(Re)start."""
-        self.due_us = now_us + seconds * _SECOND_US if seconds > 0 else None
+        runs = seconds > 0 and math.isfinite(self.factor)
+        self.due_us = now_us + round(seconds * self.factor * _SECOND_US) if runs else None
 
     def stop(self) -> None:
         """The setpoint was withdrawn."""

@@ -1,23 +1,24 @@
-"""An inverter that speaks SunSpec: models 1, 701, 702, 704, and 713 for storage.
+"""An inverter that speaks SunSpec: models 1, 701, 702, 704, 714, 715, and 713 for storage.
 
 Controls of model 704 (DER AC controls) that it honours: the limit WMaxLimPct (in % of 702.WMax) and, for storage, the
 setpoint WSet (W, injection > 0 = bus sign) or WSetPct. Points it does not honour refuse writes with exception 2.
 When a revert timer ends, the value becomes its ...Rvrt and the enable its ...EnaRvrt. Writing an enable of 1 or the
-time (...RvrtTms) starts it anew.
+time (...RvrtTms) starts it anew. Model 715 counts its own heartbeat each second and takes the controller's; while it
+says LOCAL, orders are refused with exception 3.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from devices.description import DeviceSpec
+from devices.emulator.image_unit import ImageUnit, run_timer
 from devices.emulator.nameplate import Nameplate, common, ratings
 from devices.emulator.revert import RevertTimer
-from devices.emulator.unit import Command, Refusal, Table, Unit, Values, sooner
-from devices.sunspec import SunSpecImage
+from devices.emulator.unit import Command, Refusal, Values, sooner
 from devices.sunspec.types import Value
 
-MEASURE, RATING, CONTROL, STORAGE = 701, 702, 704, 713
+MEASURE, RATING, CONTROL, STORAGE, DIRECT, AUTHORITY = 701, 702, 704, 713, 714, 715
 
 _LIMIT = ("WMaxLimPctEna", "WMaxLimPct", "WMaxLimPctRvrt", "WMaxLimPctEnaRvrt", "WMaxLimPctRvrtTms")
 _SET = ("WSetEna", "WSetMod", "WSet", "WSetRvrt", "WSetPct", "WSetPctRvrt", "WSetEnaRvrt", "WSetRvrtTms")
@@ -26,62 +27,51 @@ _ALLOWED = {
     **dict.fromkeys(("WSetPct", "WSetPctRvrt"), (-100, 100)),
     **dict.fromkeys(("WMaxLimPctEna", "WMaxLimPctEnaRvrt", "WSetEna", "WSetEnaRvrt", "WSetMod"), (0, 1)),
 }
+_LOCAL = 1
+_BEATS = 1 << 16
+"""715.DERHb starts again from 0 after so many seconds."""
 _WATTS = 1
 """704.WSetMod: the setpoint is WSet; 0 = WSetPct."""
 
 
-class SunSpecUnit(Unit):
+class SunSpecUnit(ImageUnit):
     """Registers and controls of one inverter; the power itself is worked out by the physics."""
 
     def __init__(self, device: DeviceSpec, unit: int, plate: Nameplate) -> None:
         self._plate = plate
         self._stores = device.kind == "storage"
-        models = [1, MEASURE, RATING, CONTROL, *([STORAGE] if self._stores else [])]
-        self.image = SunSpecImage(models)
-        self._holding = Table(self.image.base, self.image.registers)
+        models = [1, MEASURE, RATING, CONTROL, *([STORAGE] if self._stores else []), DIRECT, AUTHORITY]
+        super().__init__(models, {DIRECT: {"NPrt": 1}})
         self._honoured = _LIMIT + (_SET if self._stores else ())
-        plan = self.image.plans[CONTROL]
-        self._select = plan.select(self._honoured)
-        self._writable = {
-            self.image.starts[CONTROL] + offset + k
-            for offset, count in map(plan.offset, self._honoured)
-            for k in range(count)
-        }
+        self._select = self.image.plans[CONTROL].select(self._honoured)
+        self.allow(CONTROL, self._honoured)
+        self.allow(AUTHORITY, ("ControllerHb",))
         self._limit, self._set = RevertTimer(), RevertTimer()
-        self._shown: dict[int, dict[str, Value | None]] = {}
         self._fill(device, unit)
         self._command = self._read_command()
-
-    @property
-    def holding(self) -> Table:
-        return self._holding
-
-    @property
-    def input(self) -> None:
-        return None
 
     @property
     def command(self) -> Command:
         return self._command
 
-    def write(self, address: int, registers: Sequence[int], now_us: int) -> Refusal | None:
-        touched = range(address, address + len(registers))
-        if not self._writable.issuperset(touched):
-            return Refusal.ADDRESS
-        before = self.image.block(CONTROL)
-        self.image.write(address, registers)
+    def accept(self, touched: range, now_us: int) -> Refusal | None:
+        if self.touches(touched, AUTHORITY, "ControllerHb"):
+            return None
         control = self._control()
-        if len(control) < len(self._honoured) or any(
-            not low <= control[name] <= high for name, (low, high) in _ALLOWED.items() if name in control
-        ):
-            self.image.write(self.image.starts[CONTROL], before)
+        wrong = any(not low <= control[name] <= high for name, (low, high) in _ALLOWED.items() if name in control)
+        if self.local or wrong or len(control) < len(self._honoured):
             return Refusal.VALUE
-        self._run_timer(self._limit, "WMaxLimPct", control, touched, now_us)
+        self._run(self._limit, "WMaxLimPct", control, touched, now_us)
         if self._stores:
-            self._run_timer(self._set, "WSet", control, touched, now_us)
+            self._run(self._set, "WSet", control, touched, now_us)
         self._show_left(now_us)
         self._command = self._read_command()
         return None
+
+    @property
+    def local(self) -> bool:
+        """Whether it is operated at its own panel, as 715.LocRemCtl says."""
+        return self.image.registers[self.image.address(AUTHORITY, "LocRemCtl") - self.image.base] == _LOCAL
 
     def next_revert_us(self) -> int | None:
         return sooner(self._limit.due_us, self._set.due_us)
@@ -93,31 +83,30 @@ class SunSpecUnit(Unit):
             self._fall_back("WSet", {"WSet": "WSetRvrt", "WSetPct": "WSetPctRvrt", "WSetEna": "WSetEnaRvrt"})
 
     def show(self, values: Values, now_us: int) -> None:
-        self._put(MEASURE, _measured(values, self._plate.u_v))
+        self.put(MEASURE, _measured(values, self._plate.u_v))
         if self._stores:
             soc_pu, soh_pu = values.get("soc_pu"), values.get("soh_pu")
-            self._put(STORAGE, {"SoC": _percent(soc_pu), "SoH": _percent(soh_pu), "WHAvail": _available(values)})
+            self.put(STORAGE, {"SoC": _percent(soc_pu), "SoH": _percent(soh_pu), "WHAvail": values.get("e_wh")})
+        power = values.get("p_w")
+        self.put(DIRECT, {"DCW": power, "Prt[0].DCW": power})
+        self.put(AUTHORITY, {"DERHb": now_us // 1_000_000 % _BEATS})
         self._show_left(now_us)
 
     def _fall_back(self, timer: str, moves: Mapping[str, str]) -> None:
         control = self._control()
         self.image.set(CONTROL, {to: control[source] for to, source in moves.items()} | {f"{timer}RvrtRem": 0})
-        self._shown.pop(CONTROL, None)
+        self.forget(CONTROL)
         self._command = self._read_command()
 
-    def _run_timer(
-        self, timer: RevertTimer, name: str, control: Mapping[str, float], touched: range, now_us: int
-    ) -> None:
-        if control[f"{name}Ena"] != 1:
-            timer.stop()
-        elif any(self.image.address(CONTROL, point) in touched for point in (f"{name}Ena", f"{name}RvrtTms")):
-            timer.start(now_us, int(control[f"{name}RvrtTms"]))
+    def _run(self, timer: RevertTimer, name: str, control: Mapping[str, float], touched: range, now_us: int) -> None:
+        begins = self.touches(touched, CONTROL, f"{name}Ena", f"{name}RvrtTms")
+        run_timer(timer, control[f"{name}Ena"] == 1, begins, control[f"{name}RvrtTms"], now_us)
 
     def _show_left(self, now_us: int) -> None:
         left: dict[str, Value | None] = {"WMaxLimPctRvrtRem": self._limit.left_s(now_us)}
         if self._stores:
             left["WSetRvrtRem"] = self._set.left_s(now_us)
-        self._put(CONTROL, left)
+        self.put(CONTROL, left)
 
     def _control(self) -> dict[str, float]:
         at = self.image.starts[CONTROL] - self.image.base + self._select.first
@@ -134,14 +123,6 @@ class SunSpecUnit(Unit):
         watts = control["WSetMod"] == _WATTS
         return Command(control["WSet"] if watts else control["WSetPct"] / 100 * self._plate.p_max_w, limit_w)
 
-    def _put(self, model: int, values: Mapping[str, Value | None]) -> None:
-        """Encode only what changed: most points stand still most of the time."""
-        shown = self._shown.setdefault(model, {})
-        changed = {name: value for name, value in values.items() if name not in shown or shown[name] != value}
-        if changed:
-            self.image.set(model, changed)
-            shown.update(changed)
-
     def _fill(self, device: DeviceSpec, unit: int) -> None:
         self.image.set(1, common(device, unit))
         scales, given = self._plate.measure_scales(), ratings(self._plate, self._stores)
@@ -149,6 +130,9 @@ class SunSpecUnit(Unit):
         self.image.set(MEASURE, {"ACType": 0, "St": 1, "ConnSt": 1, "Alrm": 0, "DERMode": 1})
         self.image.set(RATING, self._plate.rating_scales())
         self.image.set(RATING, given)
+        self.image.set(DIRECT, {"DCW_SF": scales["W_SF"]})
+        self.image.set(DIRECT, {"PrtAlrms": 0, "Prt[0].PrtTyp": int(self._stores), "Prt[0].ID": 1, "Prt[0].DCSta": 1})
+        self.image.set(AUTHORITY, {"LocRemCtl": 0, "ControllerHb": 0})
         self.image.set(CONTROL, {"WMaxLimPct_SF": -2, "WSet_SF": 0, "WSetPct_SF": -2})
         self.image.set(CONTROL, dict.fromkeys(_LIMIT, 0) | {"WMaxLimPct": 100, "WMaxLimPctRvrt": 100})
         if self._stores:
@@ -177,7 +161,3 @@ def _measured(values: Values, u_nom_v: float) -> dict[str, Value | None]:
 
 def _percent(share_pu: float | None) -> float | None:
     return None if share_pu is None else share_pu * 100
-
-
-def _available(values: Values) -> float | None:
-    return values.get("e_wh")

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Protocol
 
+from devices.emulator.revert import RevertTimer
+
 Values = Mapping[str, float | int | None]
 """Catalogue point -> value; None = known to be bad."""
 
@@ -17,6 +19,7 @@ class Refusal(IntEnum):
     FUNCTION = 1
     ADDRESS = 2
     VALUE = 3
+    FAILURE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,11 @@ class Unit(Protocol):
     def revert(self, now_us: int) -> None:
         """Revert what is due at now_us."""
         ...
+
+    @property
+    def timers(self) -> tuple[RevertTimer, ...]:
+        """Those that withdraw its setpoints."""
+        return tuple(value for value in vars(self).values() if isinstance(value, RevertTimer))
 
     def show(self, values: Values, now_us: int) -> None:
         """Put readings and the remaining time of setpoints into the registers."""

@@ -68,7 +68,7 @@ def _value(kind: PointType, raw: Any, scale: int, raws: Sequence[Any]) -> Value 
     if not kind.numeric:
         if kind.code in "fd":
             return float(raw) if isfinite(raw) else None
-        return text_of(kind, raw)
+        return text_of(kind, raw) if isinstance(raw, bytes) else None  # a pad: devices put anything there
     if scale == -1:
         return int(raw)
     power = raws[scale] if scale >= 0 else scale - _FIXED
@@ -267,32 +267,3 @@ def _resolved(scale: str, prefix: str, group: Mapping[str, Any], out: Mapping[st
     """The scale factor's full name: in the point's own group if it is there, else in the model's root."""
     own = any(row["name"] == scale for row in group["points"])
     return prefix + scale if own or prefix + scale in out else scale
-
-
-def fit_model(model_id: int, length: int) -> ModelPlan:
-    """The plan that fits a device's block of `length` registers including header, with its repeats worked out.
-
-    Raises SunSpecError when no number of repeats gives that length.
-    """
-    plain = compile_model(model_id)
-    keys = _open_counts(definition(model_id)["group"])
-    if plain.length == length:
-        return plain
-    if length == plain.length - 1 and plain.padded:
-        return plain.unpadded()
-    for key in keys:
-        step = compile_model(model_id, {key: 1}).length - plain.length
-        if step > 0 and (length - plain.length) % step == 0 and length > plain.length:
-            return compile_model(model_id, {key: (length - plain.length) // step})
-    raise SunSpecError(
-        f"a block of {length} registers", where=f"SunSpec model {model_id}", mend=f"the model has {plain.length}"
-    )
-
-
-def _open_counts(group: Mapping[str, Any]) -> list[str]:
-    keys = []
-    for child in group.get("groups", ()):
-        count = child.get("count")
-        if count is not None and not (isinstance(count, int) and count):
-            keys.append(count if isinstance(count, str) else child["name"])
-    return keys

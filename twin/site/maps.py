@@ -10,7 +10,7 @@ from importlib import resources
 @cache
 def known_maps() -> dict[str, str | None]:
     """Map name -> kind (None = any, as for SunSpec, which says itself what it is)."""
-    found: dict[str, str | None] = {"sunspec": None}
+    found: dict[str, str | None] = dict.fromkeys(("sunspec", "sunspec-legacy", "sunspec-float"))
     folder = resources.files("devices") / "maps"
     for entry in sorted(folder.iterdir(), key=lambda path: path.name) if folder.is_dir() else []:
         if entry.name.endswith(".yaml"):

@@ -53,6 +53,16 @@ BEHAVIOUR: Shape = {
     "back_at_s": Field(number(0, 1e9), None),
     "latency_ms": Field(number(0, 60_000), None),
     "ramp_w_s": Field(number(1e-3, 1e12), None),
+    "dead_band_w": Field(number(0, 1e9), None),
+    "single_connection": Field(flag, False),
+    "night_sleep": Field(flag, False),
+    "scale_change_s": Field(number(1, 1e9), None),
+    "ignores_writes": Field(flag, False),
+    "revert_factor": Field(number(0.1, 100), None),
+    "no_revert": Field(flag, False),
+    "heartbeat_s": Field(number(0.1, 1e9), None),
+    "writes_max": Field(number(0, 1e12), None),
+    "clock_drift_ppm": Field(number(-1e6, 1e6), None),
 }
 """How an emulated device misbehaves (devices/emulator/behaviour.py); same keys for all kinds."""
 

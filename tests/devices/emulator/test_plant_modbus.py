@@ -51,7 +51,7 @@ async def test_pysunspec2_scans_and_reads_a_pv_inverter(site: Any) -> None:
         await plant.step(site.at(3600))
 
         def use(client: Any) -> None:
-            assert [model for model in client.models if isinstance(model, int)] == [1, 701, 702, 704]
+            assert [model for model in client.models if isinstance(model, int)] == [1, 701, 702, 704, 714, 715]
             measured, rated = client.DERMeasureAC[0], client.DERCapacity[0]
             assert client.common[0].SN.value == "pv-1"
             assert measured.W.cvalue == pytest.approx(plant.powers_w["pv-1"], abs=0.5)
