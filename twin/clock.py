@@ -93,16 +93,24 @@ class Ticks:
         self.lateness_s: list[float] = []
         """Seconds between due and awake, for ticks on a clock that runs by itself."""
         self.skipped = 0
+        self._ended = asyncio.Event()
+
+    def end(self) -> None:
+        """Yield the present moment instead of the next tick, at once, and no more."""
+        self._ended.set()
 
     async def __aiter__(self) -> AsyncIterator[int]:
-        """Yield the due time of each tick; `count` ticks, or without end."""
+        """Yield the due time of each tick; `count` ticks, or until `end`."""
         n = 0
         while self._count is None or n < self._count:
             due_us = self._start_us + n * self._tick_us
             if isinstance(self._clock, LockstepClock):
                 self._clock.advance_to(due_us)
             else:
-                await self._clock.sleep_until_us(due_us)
+                await self._sleep_until_us(due_us)
+                if self._ended.is_set():
+                    yield self._clock.now_us()
+                    return
                 late_us = self._clock.now_us() - due_us
                 self.lateness_s.append(late_us / 1e6)
                 missed = late_us // self._tick_us
@@ -111,3 +119,11 @@ class Ticks:
                 due_us += missed * self._tick_us
             yield due_us
             n += 1
+
+    async def _sleep_until_us(self, due_us: int) -> None:
+        either = [asyncio.ensure_future(one) for one in (self._clock.sleep_until_us(due_us), self._ended.wait())]
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in either:
+                task.cancel()

@@ -147,6 +147,7 @@ async def _loop(prepared: Prepared, plant: Plant, session: Session, stop: Stop, 
     count, t_us = 0, prepared.start_us
     try:
         ticks = Ticks(clock, prepared.start_us, tick_us, prepared.ticks + 1)
+        stop.then(ticks.end)
         async for t_us in ticks:
             expected = await plant.step(t_us) if clock.lockstep else {}
             if count == prepared.ticks or stop.asked:

@@ -73,5 +73,17 @@ async def test_wall_ticks_skip_what_was_missed() -> None:
     assert len(seen) + ticks.skipped >= 10
 
 
+async def test_an_end_does_not_wait_for_the_next_tick() -> None:
+    clock = WallClock()
+    start_us = clock.now_us()
+    ticks, seen = Ticks(clock, start_us, 60_000_000, None), []
+    async for t in ticks:
+        seen.append(t)
+        asyncio.get_running_loop().call_later(0.02, ticks.end)
+    assert seen[0] == start_us
+    assert len(seen) == 2
+    assert start_us <= seen[1] < start_us + 10_000_000
+
+
 def test_iso_is_utc() -> None:
     assert iso(1_473_058_800_000_000) == "2016-09-05T07:00:00Z"

@@ -47,16 +47,11 @@ async def _serve(feed: Feed, run_dir: Path, clock: WallClock) -> None:
             broker_of(site, fixed=True) as spec,
             Session(feed, run_dir, clock, KeyRing.random(), site.links, spec, start_us=start_us) as session,
         ):
-            ticks = Ticks(clock, start_us, tick_us, None).__aiter__()
-            waiting = asyncio.create_task(stop.wait())
+            ticks = Ticks(clock, start_us, tick_us, None)
+            stop.then(ticks.end)
             t_us = start_us
-            while not stop.asked:
-                step = asyncio.ensure_future(anext(ticks))
-                await asyncio.wait([step, waiting], return_when=asyncio.FIRST_COMPLETED)
-                if not step.done():
-                    step.cancel()
+            async for t_us in ticks:
+                if stop.asked:
                     break
-                t_us = step.result()
                 await session.service.tick(t_us)
-            waiting.cancel()
             await session.service.finish(t_us)
