@@ -267,7 +267,7 @@ def test_every_field_the_check_allows_is_known_to_the_emulator(load: Load) -> No
     everything = edited(
         ("series: home-1/load}", "series: home-1/load, share: 1, phases: 3, u_nom_v: 240, f_nom_hz: 60, line_ohm: 0.2}"),
         (BATTERY, BATTERY.replace("p_w: 5000", "p_charge_w: 1, p_discharge_w: 2, soc_min_pu: 0.1, soc_max_pu: 0.9, ramp_w_s: 9, standby_w: 1")),
-        ("failsafe: device}", "failsafe: device, behaviour: {never_answers: true, dies_at_s: 1, back_at_s: 2, latency_ms: 1, ramp_w_s: 5}}"),
+        ("failsafe: device}", "failsafe: device, behaviour: {never_answers: true, dies_at_s: 1, back_at_s: 2, latency_ms: 1, ramp_w_s: 5, dead_band_w: 1, single_connection: true, night_sleep: true, scale_change_s: 5, ignores_writes: true, revert_factor: 1.3, no_revert: true, heartbeat_s: 5, writes_max: 9, clock_drift_ppm: 3}}"),
     )  # fmt: skip
     site = load(everything)
     assert MeterParameters.of(site.device("meter-1")).phases == 3
