@@ -15,7 +15,9 @@ import pytest
 from controller.case import Party
 from devices.emulator.behaviour import Behaviour
 from devices.models import BatteryParameters, LoadParameters, MeterParameters, PvParameters, TurbineParameters
+from devices.regmap import shipped_maps
 from twin.site import Site, SiteError, load_site
+from twin.site.device_rules import some
 from twin.site.schema import StorageCost, TariffBlock, TurbineCost
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
@@ -31,7 +33,7 @@ SERIES = (
     "home-10/pv, ... (18)"
 )
 PARTIES = "known: vpp, home-1, home-2, home-9, home-10, home-11, home-13, home-16, ... (10)"
-MAPS = "shipped: sunspec, eastron-sdm630, generic-interruptible-load, generic-microturbine"
+MAPS = f"shipped: {some(['sunspec', 'sunspec-legacy', 'sunspec-float', *shipped_maps()])}"
 
 Load = Callable[[str], Site]
 
@@ -156,7 +158,7 @@ BREAKS: list[tuple[str, str, str, str]] = [
     (", failsafe: device", "", "{id: pv-1", "devices[1].failsafe: missing; say what makes it safe when control is lost: device or watchdog"),
     ("cost: {beta_per_kwh: 0.35}", "cost: {}", "cost: {}", "devices[24].cost.beta_per_kwh: missing; add `beta_per_kwh:` here"),
     (METER_1, METER_1 + "cost: {wear: 1}, ", "{wear: 1}", "devices[0].cost: a meter has no cost; remove `cost`; it belongs to storage, turbine, load"),
-    (METER_1, METER_1 + "behaviour: {latency: 3}, ", "latency", "devices[0].behaviour.latency: unknown field; did you mean 'latency_ms'? allowed: back_at_s, dies_at_s, latency_ms, never_answers, ramp_w_s"),
+    (METER_1, METER_1 + "behaviour: {latency: 3}, ", "latency", f"devices[0].behaviour.latency: unknown field; did you mean 'latency_ms'? allowed: {', '.join(sorted(Behaviour.__dataclass_fields__))}"),
     (METER_1, METER_1 + "behaviour: {dies_at_s: 9, back_at_s: 9}, ", "back_at_s", "devices[0].behaviour.back_at_s: 9 is not after dies_at_s (9); it returns after it left"),
     (METER_VPP, "", "{id: vpp,", "parties[0].id: vpp has no settlement meter; add one device of kind meter with this party"),
     (METER_GRID, "", "{id: grid,", "parties[9].id: grid has no grid meter; add one device of kind meter with this party"),
