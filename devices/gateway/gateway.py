@@ -169,7 +169,7 @@ class Gateway:
     async def release_all(self, reason: str = "released by the operator") -> list[str]:
         """Run the release steps of every device under an order; returns the devices that did not take them."""
         for holder in self._holders.values():
-            holder.forget()
+            holder.withdraw()
         await self._each("release", lambda line: self._released(line, reason))
         return sorted(device for device, holder in self._holders.items() if holder.in_force)
 

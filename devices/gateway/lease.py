@@ -111,8 +111,12 @@ class LeaseHolder:
         self._notes.write(None, "released", reason, plan)
         return True
 
+    def withdraw(self) -> None:
+        """No wish any more; a write on its way is finished, the next settle or release does the rest."""
+        self.wish = None
+
     def forget(self) -> None:
-        """No wish any more; an open order ends as superseded."""
+        """No wish any more; an open order ends as superseded. Never while the line is in use."""
         self.wish = None
         if self.order is not None and self.order.open:
             self._fire(self.order, Event.EXPIRE if self._overdue(self.order) else Event.REPLACE)
