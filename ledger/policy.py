@@ -81,6 +81,11 @@ class Policy:
         lines += [f"group {name} {needed} {' '.join(members)}" for name, (needed, members) in self.groups.items()]
         return "\n".join([*lines, f"quorum {self.quorum}", ""])
 
+    @property
+    def origins(self) -> set[str]:
+        """Names of the logs."""
+        return {place.verifier.name for place in self.logs}
+
     def satisfied(self, cosigned: Collection[str], name: str = "") -> bool:
         """Do these witnesses make the quorum (or the group `name`)?"""
         name = name or self.quorum

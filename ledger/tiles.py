@@ -12,6 +12,7 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
+from urllib.request import urlopen
 
 from ledger import note, places, tlog
 from ledger.errors import LedgerForked, TileError
@@ -22,6 +23,8 @@ HEIGHT = 8
 ENTRIES = "entries"
 CHECKPOINT = "checkpoint"
 MODE = 0o644
+MAX_TILE = WIDTH * (2 + 0xFFFF)
+"""A bundle of 256 entries of the largest length."""
 
 Fetch = Callable[[str], bytes]
 """Path below the prefix -> content. Raises OSError (or a LedgerError) if there is no such file."""
@@ -169,3 +172,18 @@ def unbundled(bundle: bytes) -> list[bytes]:
 def folder_fetch(folder: Path) -> Fetch:
     """Reads tiles from a folder."""
     return lambda path: (folder / path).read_bytes()
+
+
+def prefix_fetch(prefix: str, timeout_s: float = 10.0) -> Fetch:
+    """Reads tiles from a folder, or below an http(s) address."""
+    if not prefix.startswith(("http://", "https://")):
+        return folder_fetch(Path(prefix))
+
+    def fetch(path: str) -> bytes:
+        with urlopen(f"{prefix.rstrip('/')}/{path}", timeout=timeout_s) as response:
+            data: bytes = response.read(MAX_TILE + 1)
+        if len(data) > MAX_TILE:
+            raise TileError(f"more than {MAX_TILE} bytes", where=path)
+        return data
+
+    return fetch

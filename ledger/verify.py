@@ -81,11 +81,13 @@ def verify(
 
     deep : re-execute all rules and rebuild wallets and postings; otherwise bytes, chain, tree and heads only
     heads : signed notes kept elsewhere (witnesses, other logs, an earlier audit); the log must extend each
-    policy : witnesses, a quorum of which must have cosigned a head; if not given, that of the ledger folder
+    policy : witnesses, a quorum of which must have cosigned a head; if not given, that of the ledger folder holds
+        for the logs it lists
     Raises LedgerUnreadable if there is no log or its file cannot be opened, PolicyError if the policy is none.
     """
     folder = places.ledger_folder(folder)
-    if policy is None and places.policy(folder).exists():
+    listed = policy is None and places.policy(folder).exists()
+    if listed:
         policy = Policy.load(places.policy(folder))
     store = Store(places.database(folder, name), readonly=True)
     walk = _Pass(Chain(""), deep)
@@ -99,7 +101,8 @@ def verify(
         _walk(store, walk, {size for _, size in _sizes(kept)})
         _compare(store, walk)
         signed = _heads(walk, kept)
-        cosigned = _cosigned(walk, kept, policy) if policy is not None else 0
+        if policy is not None and not (listed and walk.chain.log not in policy.origins):
+            cosigned = _cosigned(walk, kept, policy)
     except (sqlite3.Error, UnicodeDecodeError) as error:
         walk.report("store", "database", f"cannot be read: {error}")
     finally:

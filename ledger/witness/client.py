@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import http.client
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Lock
@@ -80,6 +80,17 @@ class Cosigners:
             asked.close()
 
 
+def submit(place: Place, old: int, proof: Sequence[bytes], signed: str, timeout_s: float = TIMEOUT_S) -> Answer:
+    """One add-checkpoint to one witness, exactly as given. Raises WitnessError if there is no answer."""
+    asked = _Asked(place, timeout_s)
+    try:
+        return asked.post(written(old, proof, signed))
+    except (OSError, http.client.HTTPException) as error:
+        raise WitnessError(f"no answer: {error}", where=place.url, mend="start the witness") from error
+    finally:
+        asked.close()
+
+
 class _Proofs:
     """Proofs of one round: most witnesses ask for the same, and the log is read by one thread at a time."""
 
@@ -116,7 +127,7 @@ class _Asked:
         for _ in range(TRIES):
             old = min(self._known, head.size)
             try:
-                answer = self._post(written(old, prove.since(old), signed))
+                answer = self.post(written(old, prove.since(old), signed))
             except (OSError, http.client.HTTPException) as error:
                 self.close()
                 return "", f"no answer: {type(error).__name__} {error}"
@@ -137,7 +148,8 @@ class _Asked:
             self._known = head.size
         return line, "" if line else "200 without its cosignature"
 
-    def _post(self, body: bytes) -> Answer:
+    def post(self, body: bytes) -> Answer:
+        """One exchange. Raises OSError or HTTPException without an answer."""
         fresh = self._connection.sock is None
         try:
             return self._exchange(body)

@@ -25,7 +25,7 @@ LATER = {
 }
 
 
-LEDGER_LATER = dict.fromkeys(("export", "prove", "bill", "witness", "tiles", "anchor", "fsck"), "C")
+LEDGER_LATER = dict.fromkeys(("export", "prove", "bill", "anchor"), "C")
 
 
 def refuse(verb: str, letter: str) -> None:

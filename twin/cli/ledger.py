@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from ledger import show as showing
 from ledger import verify as verification
+from twin.cli import witness
 from twin.cli.later import LEDGER_LATER, add_later
 from twin.cli.output import console, emit_json, emit_line
 from twin.exits import FINDING
@@ -56,4 +57,5 @@ def show(
         typer.echo(showing.text(found))
 
 
+witness.register(app)
 add_later(app, LEDGER_LATER, "ledger ")

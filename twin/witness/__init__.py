@@ -1,0 +1,1 @@
+"""A witness as a program of its own, and a demonstration with eight of them."""
