@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -76,19 +77,22 @@ class Service:
         began = time.perf_counter()
         await self._take_in(t_us, expected or {})
         planning_s = 0.0
-        if begun := self._slots.begin(t_us):
-            planning_s = await self._plan(begun)
+        begun = self._slots.begin(t_us)
+        closing = asyncio.create_task(self._close_slots(t_us))
+        try:
+            if begun:
+                planning_s = await self._plan(begun)
+        finally:
+            await closing
         if (slot_us := self._slots.announce(t_us, begun)) is not None:
             self.settlement.announce(slot_us, self.planner.plan_at(slot_us))
-        while (slot_us := self._slots.close(t_us)) is not None:
-            self._close_slot(slot_us)
         await self._steer(t_us)
         self.counts.tick_s.append(time.perf_counter() - began - planning_s)
 
     async def finish(self, t_us: int) -> None:
         """The last tick: take in what there is, settle the last slot, release every setpoint."""
         while (slot_us := self._slots.close_last(t_us)) is not None:
-            self._close_slot(slot_us)
+            await self._close_slot(slot_us)
         await self.gateway.release_all()
         self.settlement.finish()
 
@@ -171,8 +175,13 @@ class Service:
             self.planner.refresh_soon(slot_us, gate=gate)
         return time.perf_counter() - began
 
-    def _close_slot(self, start_us: int) -> None:
-        for finding in self.settlement.close(start_us):
+    async def _close_slots(self, t_us: int) -> None:
+        while (slot_us := self._slots.close(t_us)) is not None:
+            await self._close_slot(slot_us)
+
+    async def _close_slot(self, start_us: int) -> None:
+        # In a thread: the ledger waits for the disk several times, meanwhile the solver works and devices are heard.
+        for finding in await asyncio.to_thread(self.settlement.close, start_us):
             log.warning("%s: %s", iso(start_us), finding)
             self.report(finding, f"slot {iso(start_us)}")
 
