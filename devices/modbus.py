@@ -23,6 +23,7 @@ from pymodbus.pdu.register_message import ReadHoldingRegistersResponse, ReadInpu
 
 from devices.description import LinkSpec
 from devices.errors import DeviceError
+from devices.pace import Pace
 
 CONFIGURATION = frozenset({1, 2, 3})
 """Illegal function, address, value: the same request will fail again, so it is not repeated."""
@@ -86,9 +87,11 @@ class ModbusLink:
         self._client: AsyncModbusTcpClient | AsyncModbusSerialClient | None = None
         self._waiting = False
         self._rtu = self.spec.kind != "modbus-tcp"
+        self._interval_s = self.spec.silence_s if self._rtu else 0.0
+        self._delay_s = self._ready_s = 0.0
         self._heard = asyncio.Event()
         self._heard_s = 0.0
-        """When the last byte came or went, monotonic."""
+        """When the last byte (RTU) or reply came or went, monotonic."""
         self.written: Counter[tuple[int, int]] = Counter()
         """Writes sent since the start, by (unit, register)."""
         self.noticed_read: Callable[[int, int, int, list[int]], None] | None = None
@@ -100,6 +103,13 @@ class ModbusLink:
     def of(cls, spec: LinkSpec) -> ModbusLink:
         """The connection a site describes."""
         return cls(spec.host, spec.port, spec.timeout_s, spec)
+
+    def keep(self, pace: Pace) -> None:
+        """Use the connection as the slowest of its devices wants it."""
+        self._interval_s = max(self._interval_s, pace.interval_s)
+        self._delay_s = pace.connect_delay_s
+        if pace.timeout_s > Pace().timeout_s:
+            self.timeout_s = max(self.timeout_s, pace.timeout_s)
 
     @property
     def connected(self) -> bool:
@@ -126,6 +136,7 @@ class ModbusLink:
         client.register(_Holding)
         client.register(_Input)
         self._client = client
+        self._ready_s = time.monotonic() + self._delay_s
         transport = client.ctx.transport
         sock = transport.get_extra_info("socket") if transport is not None else None
         if sock is not None:
@@ -208,6 +219,7 @@ class ModbusLink:
             raise
         finally:
             self._waiting = False
+            self._heard_s = time.monotonic()
         if reply.isError():
             raise _exception(reply, place)
         if reply.function_code != fc:
@@ -230,17 +242,16 @@ class ModbusLink:
         self.close()  # it never falls silent: begin anew
 
     async def _pause(self) -> None:
-        """Keep the silent interval between two RTU frames; what speaks in it is waited for and not listened to."""
-        if not self._rtu:
+        """Keep the interval between two requests; what speaks in it (RTU) is waited for and not listened to."""
+        left_s = max(self._heard_s + self._interval_s, self._ready_s) - time.monotonic()
+        if left_s <= 0:
             return
-        left_s = self._heard_s + self.spec.silence_s - time.monotonic()
-        if left_s > 0:
-            self._heard.clear()
-            try:
-                await asyncio.wait_for(self._heard.wait(), left_s)
-            except TimeoutError:
-                return
-            await self._abandon()
+        self._heard.clear()
+        try:
+            await asyncio.wait_for(self._heard.wait(), left_s)
+        except TimeoutError:
+            return
+        await self._abandon()
 
     def _hear(self, _sending: bool, data: bytes) -> bytes:
         self._heard_s = time.monotonic()

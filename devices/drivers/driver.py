@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from devices.description import DeviceSpec
 from devices.errors import DeviceError
 from devices.modbus import ModbusLink
+from devices.pace import Pace
 from devices.points import CATALOGUE, CONTROLS, quantised
 
 Values = dict[str, float | int]
@@ -37,6 +38,10 @@ class Driver(ABC):
 
     within_s: float = 1.0
     """How long the device may take to show what it took."""
+    refresh_s: float | None = None
+    """It wants an order repeated this often, whatever the lease: its own fall-back time cannot be set."""
+    pace: Pace = Pace()
+    """How its connection wants to be used."""
     local: bool = False
     """True while the device says that it is switched to local control (SunSpec 715.LocRemCtl)."""
 
@@ -66,6 +71,10 @@ class Driver(ABC):
     @abstractmethod
     async def release(self, link: ModbusLink) -> None:
         """Give the device back to itself."""
+
+    def renewal_s(self, lease_s: float) -> float:
+        """The lease to go by: shorter for a device that falls back sooner whatever it is told."""
+        return lease_s if self.refresh_s is None else min(lease_s, 2 * self.refresh_s)
 
     @property
     @abstractmethod

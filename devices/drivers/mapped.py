@@ -16,8 +16,11 @@ from devices.drivers.driver import (
     read_back_of,
 )
 from devices.modbus import ModbusLink
+from devices.pace import Pace
 from devices.regmap import Block, Control, RegisterMap, Write
 from devices.regmap.map import sign_factor
+
+_POWER = "p_w"
 
 
 class MappedDriver(Driver):
@@ -33,6 +36,8 @@ class MappedDriver(Driver):
         self._due_us = dict.fromkeys(map_.groups, -(2**62))
         self._names = dict(GRID_TWINS) if spec.is_grid else {}
         """Catalogue names of points that the map calls otherwise."""
+        rules = map_.transport
+        self.pace = Pace(rules.min_interval_ms / 1000, rules.connect_delay_ms / 1000, rules.timeout_s)
         self._order: Control | None = map_.controls.get(self.control or "")
         if self._order is None:
             self.control = None
@@ -41,7 +46,9 @@ class MappedDriver(Driver):
         low, high = sorted(factor * edge for edge in self._order.row.range)
         self.bounds = (low, high)
         self.within_s = self._order.row.readback.within_s
-        self._names[self._order.row.readback.point] = self._order.name
+        self.refresh_s = self._order.row.refresh_s
+        if not self._by_effect:
+            self._names[self._order.row.readback.point] = self._order.name
         shown = {self._order.row.readback.point, "set_ena", "set_left_s"}
         self._shown = tuple(block for block in map_.blocks if any(point.name in shown for point in block.points))
 
@@ -63,7 +70,10 @@ class MappedDriver(Driver):
 
     async def read_back(self, link: ModbusLink) -> ReadBack:
         control = self._control()
-        return read_back_of(await self._read_blocks(link, self._shown), control.name)
+        values = await self._read_blocks(link, self._shown)
+        if self._by_effect and _POWER in values:
+            values[control.name] = values[_POWER]
+        return read_back_of(values, control.name)
 
     async def release(self, link: ModbusLink) -> None:
         await self._write(link, self._control().release())
@@ -72,6 +82,11 @@ class MappedDriver(Driver):
     def tolerance_w(self) -> float:
         row = self._control().row
         return max(row.readback.tol, row.quantum / 2)
+
+    @property
+    def _by_effect(self) -> bool:
+        """Whether the setpoint register cannot be read, so that only the measured power shows what was taken."""
+        return self._order is not None and self._order.row.readback.point == _POWER
 
     def _control(self) -> Control:
         if self._order is None:

@@ -1,23 +1,27 @@
 """A device served through a declarative register map (devices/maps).
 
-A map with a control is emulated as: the control's read-back point is the setpoint register, `revert_s` its revert
-time, `set_ena` its enable and `set_left_s` the seconds left. Writing an enable of 1, or the time while enabled, starts
-the timer; when it ends the enable becomes 0 and the setpoint what it was at power-up.
+A control is emulated from its own steps: the register that takes `$x` holds the setpoint, which is in force while every
+step with a fixed value holds that value (a control without such a step: from its first write). The revert time is what
+the `$lease_s` step wrote, or the map's `after_s`; a write of the setpoint, an enable or the time starts it anew. When
+it ends, all registers of the steps are what they were at power-up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from devices.description import DeviceSpec
 from devices.emulator.revert import RevertTimer
 from devices.emulator.unit import Command, Refusal, Table, Unit, Values
 from devices.errors import DeviceError
 from devices.regmap import Control, MapPoint, RegisterMap
+from devices.regmap.codec import Codec, codec, number
 from devices.regmap.map import sign_factor
+from devices.regmap.schema import StepRow
 
 _HOLDING, _INPUT = 3, 4
 _TWINS = {"e_imp_wh": "e_exp_wh", "e_exp_wh": "e_imp_wh"}
+_STATE = ("set_ena", "set_left_s")
 
 
 class MappedUnit(Unit):
@@ -26,18 +30,22 @@ class MappedUnit(Unit):
     def __init__(self, device: DeviceSpec, map_: RegisterMap) -> None:
         self._map = map_
         self._grid = device.is_grid
-        self._tables = {fc: _table(map_, fc) for fc in (_HOLDING, _INPUT)}
+        self._control = next(iter(map_.controls.values()), None)
+        self._steps = _steps(self._control)
+        self._tables = {fc: _table(map_, fc, self._steps if fc == _HOLDING else []) for fc in (_HOLDING, _INPUT)}
         if any(point.row.fc not in self._tables for point in map_.points.values()):
             raise DeviceError(
                 "this map reads bits",
                 where=f"{device.id}: {map_.model}",
                 mend="only function codes 3 and 4 are emulated",
             )
+        self._ordered = {
+            name for name, point in map_.points.items() if point.row.fc == _HOLDING and self._writes(point)
+        } | set(_STATE)
         self._timer = RevertTimer()
         self._shown: dict[str, float | int | None] = {}
-        self._control = next(iter(map_.controls.values()), None)
-        self._writable = _writable(self._control)
         self._command = Command()
+        self._written = False
         if self._control is not None:
             self._rest(self._control)
 
@@ -56,19 +64,21 @@ class MappedUnit(Unit):
     def write(self, address: int, registers: Sequence[int], now_us: int) -> Refusal | None:
         table, control = self._tables[_HOLDING], self._control
         touched = range(address, address + len(registers))
-        if table is None or control is None or not self._writable.issuperset(touched):
+        writable = {at for step in self._steps for at in self._span(step)}
+        if table is None or control is None or not writable.issuperset(touched):
             return Refusal.ADDRESS
         at = address - table.base
         before = table.registers[at : at + len(registers)]
         table.registers[at : at + len(registers)] = registers
-        value, enabled = self._value(control), self._held("set_ena")
+        value = self._setpoint(control)
         low, high = control.row.range
-        if value is None or not low <= value <= high or enabled not in (0, 1, None):
+        if value is None or not low <= value <= high or self._odd_state():
             table.registers[at : at + len(registers)] = before
             return Refusal.VALUE
-        self._run_timer(touched, enabled, now_us)
+        self._written = True
+        self._run_timer(control, touched, now_us)
         self._read_command(control)
-        self._show_left(now_us)
+        self._show_state(now_us)
         return None
 
     def next_revert_us(self) -> int | None:
@@ -79,61 +89,114 @@ class MappedUnit(Unit):
             self._rest(self._control)
 
     def show(self, values: Values, now_us: int) -> None:
-        for name, point in self._map.points.items():
-            # At the grid's meter the register "import" counts what the grid gives: the owner's e_exp_wh.
-            source = _TWINS.get(name, name) if self._grid else name
-            if source in values and point.row.fc == _INPUT:
-                value = values[source]
-                if name not in self._shown or self._shown[name] != value:
-                    self._shown[name] = value
-                    self._put(point, value)
-        self._show_left(now_us)
+        for name, value in self._spread(values).items():
+            point = self._map.points.get(name)
+            if point is None or name in self._ordered or (name in self._shown and self._shown[name] == value):
+                continue
+            self._shown[name] = value
+            self._put(point, value)
+        self._show_state(now_us)
 
-    def _run_timer(self, touched: range, enabled: float | None, now_us: int) -> None:
-        if enabled == 0:
+    def _spread(self, values: Values) -> dict[str, float | int | None]:
+        """Values under the map's names; a derived power is put back into the points it is the sum of."""
+        # At the grid's meter the register "import" counts what the grid gives: the owner's e_exp_wh.
+        out = {_TWINS.get(name, name) if self._grid else name: value for name, value in values.items()}
+        for name, expression in self._map.derived.items():
+            if name in out:
+                signs = {
+                    one: expression.value({n: float(n == one) for n in expression.names}) for one in expression.names
+                }
+                out |= _split(out[name], signs)
+        return out
+
+    def _run_timer(self, control: Control, touched: range, now_us: int) -> None:
+        if not self._enabled():
             self._timer.stop()
-        elif any(
-            self._map.points[name].addr in touched for name in ("set_ena", "revert_s") if name in self._map.points
-        ):
-            self._timer.start(now_us, int(self._held("revert_s") or 0))
+        elif any(at in touched for step in self._begins() for at in self._span(step)):
+            lease = next((step for step in control.row.revert.steps if step.value == "$lease_s"), None)
+            seconds = control.row.revert.after_s or 0.0 if lease is None else self._held(lease) or 0.0
+            self._timer.start(now_us, int(seconds))
+
+    def _begins(self) -> list[StepRow]:
+        """Steps that start the timer: the fixed ones and the time; the setpoint itself where it alone puts in force."""
+        fixed = [step for step in self._steps if step.value != "$x"]
+        return fixed if any(not isinstance(step.value, str) for step in fixed) else self._steps
 
     def _rest(self, control: Control) -> None:
-        """As at power-up: not enabled, limit open or setpoint 0."""
-        point = self._map.points[control.row.readback.point]
-        self._put(point, control.row.range[1] if control.name == "p_max_w" else 0.0)
-        for name in ("set_ena", "set_left_s"):
-            if name in self._map.points:
-                self._put(self._map.points[name], 0)
+        """As at power-up: nothing in force, limit open or setpoint 0."""
+        for step in self._steps:
+            top = control.row.range[1] if control.name == "p_max_w" else 0.0
+            self._store(step, top if step.value == "$x" else 0.0)
+        for write in control.release():
+            self._raw(write.addr, write.registers)
+        self._written = False
         self._timer.stop()
         self._read_command(control)
+        self._show_state(0)
 
     def _read_command(self, control: Control) -> None:
-        value = self._value(control) if self._held("set_ena") in (1, None) else None
-        if value is None:
+        value = self._setpoint(control)
+        if value is None or not self._enabled():
             self._command = Command()
-        else:
-            self._command = Command(p_max_w=value) if control.name == "p_max_w" else Command(p_set_w=value)
+            return
+        signed = value * sign_factor(control.row.sign, self._grid)
+        self._command = Command(p_max_w=signed) if control.name == "p_max_w" else Command(p_set_w=signed)
 
-    def _value(self, control: Control) -> float | None:
-        """The setpoint register, bus sign."""
-        found = self._held(control.row.readback.point)
-        if found is None:
-            return None
-        return found * sign_factor(self._map.points[control.row.readback.point].row.sign, self._grid)
+    def _enabled(self) -> bool:
+        fixed = [step for step in self._on() if not isinstance(step.value, str)]
+        return self._written if not fixed else all(self._held(step) == step.value for step in fixed)
 
-    def _held(self, name: str) -> float | None:
-        """A holding point's value in the map's own sign; None if the map has no such point or it is not available."""
-        point, table = self._map.points.get(name), self._tables[_HOLDING]
-        if point is None or table is None:
-            return None
+    def _on(self) -> list[StepRow]:
+        return [] if self._control is None else list(self._control.row.steps)
+
+    def _odd_state(self) -> bool:
+        """An enable that is neither of the values the map knows for it."""
+        point = self._map.points.get("set_ena")
+        return point is not None and self._writes(point) and self._value(point) not in (0, 1)
+
+    def _setpoint(self, control: Control) -> float | None:
+        step = next(step for step in control.row.steps if step.value == "$x")
+        return self._held(step)
+
+    def _held(self, step: StepRow) -> float | None:
+        """What the register of a step holds, in the unit of its value."""
+        table = self._tables[_HOLDING]
+        assert table is not None
+        span = self._span(step)
+        raw = number(self._codec(step).decode(table.registers[span.start - table.base : span.stop - table.base]))
+        return None if raw is None else raw * step.scale
+
+    def _store(self, step: StepRow, value: float) -> None:
+        self._raw(self._span(step).start, self._codec(step).encode(value / step.scale))
+
+    def _raw(self, address: int, registers: Sequence[int]) -> None:
+        table = self._tables[_HOLDING]
+        assert table is not None
+        table.registers[address - table.base : address - table.base + len(registers)] = registers
+
+    def _span(self, step: StepRow) -> range:
+        first = step.addr - self._map.transport.address_base
+        return range(first, first + self._codec(step).registers)
+
+    def _codec(self, step: StepRow) -> Codec:
+        return codec(step.type, self._map.transport.byte_order, self._map.transport.word_order)
+
+    def _writes(self, point: MapPoint) -> bool:
+        return any(point.addr in self._span(step) for step in self._steps)
+
+    def _value(self, point: MapPoint) -> float | int | None:
+        table = self._tables[point.row.fc]
+        assert table is not None
         at = point.addr - table.base
         value = point.decode(table.registers[at : at + point.registers])
         return value if isinstance(value, int | float) else None
 
-    def _show_left(self, now_us: int) -> None:
-        point = self._map.points.get("set_left_s")
-        if point is not None:
-            self._put(point, self._timer.left_s(now_us))
+    def _show_state(self, now_us: int) -> None:
+        shown = {"set_left_s": self._timer.left_s(now_us), "set_ena": int(self._enabled())}
+        for name, value in shown.items():
+            point = self._map.points.get(name)
+            if point is not None and not self._writes(point):
+                self._put(point, value)
 
     def _put(self, point: MapPoint, value: float | int | None) -> None:
         table = self._tables[point.row.fc]
@@ -145,14 +208,26 @@ class MappedUnit(Unit):
         table.registers[at : at + point.registers] = point.encode(signed)
 
 
-def _table(map_: RegisterMap, fc: int) -> Table | None:
-    """All registers from 0 to the last point, so that reads over gaps are answered as hardware does, with zeros."""
-    ends = [point.addr + point.registers for point in map_.points.values() if point.row.fc == fc]
-    return Table(0, [0] * max(ends)) if ends else None
+def _split(total: float | int | None, signs: Mapping[str, float | None]) -> dict[str, float | int | None]:
+    """Parts whose signed sum is `total`: a flow on the first part of its direction, nothing on the others."""
+    if total is None:
+        return dict.fromkeys(signs)
+    names = sorted(signs)
+    same = [name for name in names if (signs[name] or 0) * total > 0] or [n for n in names if (signs[n] or 0) > 0]
+    bearer = same[0] if same else names[0]
+    return {name: total * (signs[name] or 0) if name == bearer else 0 for name in names}
 
 
-def _writable(control: Control | None) -> set[int]:
-    if control is None:
-        return set()
-    writes = [*control.writes(control.row.range[0], 0), *control.release()]
-    return {write.addr + k for write in writes for k in range(len(write.registers))}
+def _steps(control: Control | None) -> list[StepRow]:
+    return [] if control is None else [*control.row.revert.steps, *control.row.steps]
+
+
+def _table(map_: RegisterMap, fc: int, steps: Sequence[StepRow]) -> Table | None:
+    """All registers from the first to the last, so that reads over gaps are answered as hardware does, with zeros."""
+    spans = [(point.addr, point.addr + point.registers) for point in map_.points.values() if point.row.fc == fc]
+    base = map_.transport.address_base
+    spans += [(step.addr - base, step.addr - base + codec(step.type).registers) for step in steps]
+    if not spans:
+        return None
+    first = min(start for start, _ in spans)
+    return Table(first, [0] * (max(end for _, end in spans) - first))

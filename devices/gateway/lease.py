@@ -262,7 +262,10 @@ class LeaseHolder:
         if order.state is OrderState.VERIFIED and holds is not Holds.UNKNOWN:
             foreign = f"{self._difference(order)}: another master writes, or the device limits itself"
             self._alarm("master", foreign if holds is Holds.FOREIGN else "")
-        return not self._standing.young(now_us, self._terms.lease_s) or holds in (Holds.UNKNOWN, Holds.FELL_BACK)
+        return not self._standing.young(now_us, self.driver.renewal_s(self._terms.lease_s)) or holds in (
+            Holds.UNKNOWN,
+            Holds.FELL_BACK,
+        )
 
     def _holds(self, order: Order) -> Holds:
         return self._standing.holds(order.value, self.driver.tolerance_w)
@@ -270,7 +273,7 @@ class LeaseHolder:
     def _held(self, order: Order, now_us: int) -> bool:
         """Compare before write: the same watts were written, are still shown, and their lease is young."""
         ours = self._standing.value_w == order.value and self._holds(order) is Holds.OURS
-        return ours and self._standing.young(now_us, self._terms.lease_s)
+        return ours and self._standing.young(now_us, self.driver.renewal_s(self._terms.lease_s))
 
     def _overdue(self, order: Order) -> bool:
         return self._terms.clock.now_us() - order.born_us >= self._terms.lease_s * MICRO

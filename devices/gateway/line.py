@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 from devices.clock import Clock
 from devices.description import LinkSpec
@@ -14,6 +15,7 @@ from devices.drivers.driver import DriverError, Values
 from devices.gateway.lease import LeaseHolder
 from devices.gateway.stats import DeviceHealth, Stats
 from devices.modbus import ConfigurationFault, Disconnected, ModbusFault, ModbusLink, NoAnswer
+from devices.pace import Pace
 from devices.readings import Quality, Reading
 from devices.sunspec.errors import SunSpecError
 
@@ -70,6 +72,7 @@ class Line:
         self.spec = spec
         self.units = tuple(units)
         self.link = ModbusLink.of(spec)
+        self.link.keep(reduce(Pace.slower, (unit.driver.pace for unit in units), Pace()))
         self._clock = clock
         self._stats = stats
         self._opened = opened

@@ -86,6 +86,13 @@ class StepsRow(Row, frozen=True):
     steps: list[StepRow] = msgspec.field(default_factory=list)
 
 
+class RevertRow(StepsRow, frozen=True):
+    """What makes the device fall back by itself: a time that is written, or one that is built in."""
+
+    after_s: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    """The device's own time without a write, where it cannot be set."""
+
+
 class ControlRow(Row, frozen=True):
     """One thing that can be ordered. Each order writes revert.steps, then steps, then reads back."""
 
@@ -96,7 +103,7 @@ class ControlRow(Row, frozen=True):
     quantum: Annotated[float, msgspec.Meta(gt=0)] = 1.0
     sign: Sign = "bus"
     refresh_s: Annotated[float, msgspec.Meta(gt=0)] | None = None
-    revert: StepsRow = StepsRow()
+    revert: RevertRow = RevertRow()
     release: StepsRow = StepsRow()
 
 
