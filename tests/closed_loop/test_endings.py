@@ -82,5 +82,4 @@ def test_kill_9_leaves_a_ledger_that_verifies_and_a_store_that_opens(
     assert not recording.end.complete
     assert "killed" in recording.end.why or "cut" in recording.end.why
     said, stored = batches(run)
-    whole = [key for key, (_, count) in said.items() if key in stored and stored[key][1] == count]
-    assert all(said[key] == stored[key] for key in whole), "what was committed of a settled slot is what was proved"
+    assert said.items() <= stored.items(), "every reading of a settled slot is in the store"
