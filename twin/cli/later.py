@@ -10,7 +10,6 @@ import typer
 from twin.exits import UsageError
 
 LATER = {
-    "solve": "D",
     "reproduce": "D to H",
     "sweep": "D",
     "replay": "I",
@@ -18,7 +17,6 @@ LATER = {
     "record": "I",
     "export": "I",
     "whatif": "I",
-    "release": "B",
     "characterise": "B",
     "explain": "J",
     "init": "J",
