@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from devices.clock import Clock
@@ -14,6 +15,7 @@ from devices.drivers import driver_for
 from devices.drivers.driver import DriverError
 from devices.envelope import Limits
 from devices.errors import DeviceError
+from devices.gateway.guarding import Guarding
 from devices.gateway.headroom import GridLimits, Headroom
 from devices.gateway.ingest import Ingest
 from devices.gateway.lease import LeaseHolder
@@ -75,6 +77,7 @@ class Gateway:
         self._grids = frozenset(device.id for device in devices if device.is_grid)
         self._terms = Terms(clock, lease_s, allowed, journal, self.stats, lockstep, silence_s, self._headroom)
         self._holders: dict[str, LeaseHolder] = {}
+        self._guarding = Guarding(links, devices, clock, lease_s, self._held)
         self._lines = _lines(links, devices, self._unit, self._line)
         self._rounds = {line.spec.id: Rounds(line, clock, tick_s, self._take) for line in self._lines}
         self._line_of = {unit.id: line for line in self._lines for unit in line.units}
@@ -88,6 +91,8 @@ class Gateway:
             self._ingest = Ingest(broker, site_id, wireless, self.stats, self._take, self._clock.now_us)
             await self._ingest.__aenter__()
         if not self._lockstep:
+            if self._terms.mode in ("limited", "full"):
+                await self._guarding.start()
             for number, rounds in enumerate(self._rounds.values()):
                 rounds.start(number / max(len(self._rounds), 1))
         return self
@@ -101,6 +106,7 @@ class Gateway:
             line.close()
         if self._ingest is not None:
             await self._ingest.__aexit__()
+        await self._guarding.stop()
 
     async def poll(self) -> list[Reading]:
         """New readings since the last call, sorted by (device, time, seq). Lockstep: reads every link now.
@@ -156,6 +162,8 @@ class Gateway:
             raise DriverError("takes no orders", where=device, mend=f"devices with a control: {sorted(self._holders)}")
         holder.ask(Wish(value_w, until_us, until_us if slot_us is None else slot_us, reason, plan))
         if not self._lockstep:
+            if device in self._guarding.devices:
+                self._guarding.renew()
             self._rounds[self._line_of[device].spec.id].wake()
 
     async def settle(self) -> None:
@@ -172,6 +180,9 @@ class Gateway:
             holder.withdraw()
         await self._each("release", lambda line: self._released(line, reason))
         return sorted(device for device, holder in self._holders.items() if holder.in_force)
+
+    def _held(self) -> list[str]:
+        return [device for device, one in self._holders.items() if one.in_force or one.wish is not None]
 
     async def _released(self, line: Line, reason: str) -> None:
         async with self._rounds[line.spec.id].lock:
@@ -209,7 +220,8 @@ class Gateway:
         if device.kind in CONTROLS:
             limits = self._given.get(device.id) or limits_of(device, driver.bounds, *self._caps)
             mode = min(self._terms.mode, device.control.mode, key=MODES.index)
-            holder = LeaseHolder(driver, limits, replace(self._terms, mode=mode))
+            unguarded = partial(self._guarding.unguarded, device.id)
+            holder = LeaseHolder(driver, limits, replace(self._terms, mode=mode, unguarded=unguarded))
             self._holders[device.id] = holder
         return Unit(driver, holder, self.stats.devices[device.id])
 

@@ -17,6 +17,7 @@ def check_device(device: Record, top: Record, dataset: DataSet | None, folder: P
     _check_references(device, top)
     _check_transport(device, folder)
     _check_failsafe(device)
+    _check_control(device)
     _check_ranges(device)
     model = device["model"]
     if isinstance(model, Record) and model["series"]:
@@ -95,6 +96,17 @@ def _check_failsafe(device: Record) -> None:
     elif device["failsafe"] == "none" and not device["accept_unsafe"]:
         mend = "use device or watchdog, or say `accept_unsafe: true`"
         device.refuse("failsafe", "none leaves the last setpoint in force when control is lost", mend)
+    elif device["failsafe"] == "watchdog" and device["mqtt"]:
+        device.refuse("failsafe", "the watchdog reaches devices over their own links only", "use device")
+
+
+def _check_control(device: Record) -> None:
+    control = device["control"]
+    if control and device["kind"] == "meter":
+        control.item.refuse("a meter takes no orders", "remove `control`")
+    elif control and control["range_w"] and control["range_w"][0] > control["range_w"][1]:
+        low, high = control["range_w"]
+        control.refuse("range_w", f"{low:g} is above {high:g}", "[low, high] in W, charging negative")
 
 
 def _check_ranges(device: Record) -> None:

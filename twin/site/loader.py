@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from controller.case import Party
-from devices.description import DeviceSpec, LinkSpec
+from devices.description import ControlTerms, DeviceSpec, LinkSpec
 from twin.data import DataError, DataSet
 from twin.document.fields import Record, read
 from twin.document.nodes import Item, Report, parse
@@ -41,8 +41,10 @@ _COST_TYPES: dict[str, type[TurbineCost] | type[StorageCost] | type[LoadCost]] =
 }
 
 
-def load_site(path: Path | str, *, data: Path | None = None) -> Site:
+def load_site(path: Path | str, *, data: Path | None = None, check_data: bool = True) -> Site:
     """Read and check a site file; `data` replaces its data folder, and `start` is then not judged (see start.py).
+
+    check_data : False for what needs only links and devices: it must work with the data gone.
 
     Raises SiteError with every problem found, one line each: file:line field: what; mend.
     """
@@ -56,8 +58,8 @@ def load_site(path: Path | str, *, data: Path | None = None) -> Site:
     for device in top["devices"] or []:
         _read_details(device)
     folder = data or _data_folder(top, path.parent)
-    dataset = _open_data(top, folder)
-    check_all(top, dataset, path.parent, judge_start=data is None)
+    dataset = _open_data(top, folder) if check_data else None
+    check_all(top, dataset, path.parent, judge_start=data is None and check_data)
     if report.problems:
         raise SiteError(path.name, report.problems)
     return _build(top, path, folder, hashlib.sha256(raw or b"").hexdigest())
@@ -160,6 +162,7 @@ def _device(record: Record, grids: set[str], folder: Path) -> DeviceSpec:
         model=_given(record["model"]),
         behaviour=_given(record["behaviour"]),
         failsafe=record["failsafe"],
+        control=ControlTerms(**_given(record["control"])),
     )
 
 

@@ -51,6 +51,10 @@ class ControlSpec:
     mode: Mode = "full"
     netting: Netting = "party"
     """`party`: each home's own meter; `site`: the sum over the site."""
+    cap_w: float = float("inf")
+    """Largest magnitude of a setpoint in mode limited, for devices without a cap of their own."""
+    ramp_w_s: float = float("inf")
+    """Largest change of a setpoint per second in mode limited."""
 
 
 @dataclass(frozen=True, slots=True)

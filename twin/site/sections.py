@@ -19,6 +19,7 @@ from twin.document.fields import (
     name,
     number,
     optional,
+    pair,
     rows,
     section,
     whole,
@@ -77,6 +78,14 @@ BUDGET: Shape = {
     "iterations": Field(whole(1, 10_000_000), 400),
     "wall_s": Field(optional(number(above=0)), None),
 }
+CONTROL: Shape = {
+    "mode": Field(choice("monitor", "shadow", "limited", "full"), None),
+    "range_w": Field(pair(number(-1e9, 1e9)), None),
+    "cap_w": Field(number(0, 1e9), None),
+    "ramp_w_s": Field(number(1e-3, 1e9), None),
+    "writes_per_day": Field(whole(1, 10**9), None),
+}
+"""Under what terms a device is written to (devices.description.ControlTerms)."""
 TOP: Shape = {
     "schema": Field(whole(1, SCHEMA)),
     "site": Field(
@@ -109,6 +118,8 @@ TOP: Shape = {
                 "enabled": Field(flag, True),
                 "mode": Field(choice("monitor", "shadow", "limited", "full"), "full"),
                 "netting": Field(choice("party", "site"), "party"),
+                "cap_w": Field(number(0, 1e9), None),
+                "ramp_w_s": Field(number(1e-3, 1e9), None),
             }
         ),
         None,
@@ -167,6 +178,7 @@ TOP: Shape = {
                     "cost": Field(lambda item: item, None),
                     "failsafe": Field(choice("device", "watchdog", "none"), None),
                     "accept_unsafe": Field(flag, False),
+                    "control": Field(section(CONTROL), None),
                 }
             )
         )
