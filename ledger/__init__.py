@@ -1,6 +1,7 @@
 """A hash-chained, Merkle-proved settlement ledger: entries, proofs, wallets, rules."""
 
 from ledger.batch import batch_root, nonce, reading_leaf
+from ledger.books import Books
 from ledger.chain import Draft, Head
 from ledger.core import Ledger, Receipt
 from ledger.errors import LedgerError
@@ -10,6 +11,7 @@ from ledger.settle import settle_slot
 from ledger.verify import Finding, Report
 
 __all__ = [
+    "Books",
     "Draft",
     "Finding",
     "Head",

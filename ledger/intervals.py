@@ -1,12 +1,13 @@
 """Energy of a slot from counter readings, such that slots add up to the register difference to the Wh.
 
 The register at a slot's edge is interpolated between the two readings around it; both edges are rounded to whole Wh
-before they are subtracted, so consecutive slots share the rounded edge and no Wh is lost or counted twice.
+before they are subtracted, so consecutive slots share the rounded edge and no Wh is lost or counted twice. The energy
+is a function of the readings alone, in whatever order they arrived: whoever has them can recompute it.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -18,6 +19,7 @@ from ledger.money import half_even
 Quality = Literal["actual", "estimated"]
 Sample = tuple[int, int]
 """(time µs UTC, register Wh)."""
+FOREVER_US = 2**62
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,28 +61,41 @@ def register_at(samples: Sequence[Sample], t_us: int, period_us: int) -> Edge:
 
 
 def slot_energy(
-    samples: Sequence[Sample], start_us: int, end_us: int, period_us: int, *, opened_at: int | None = None
+    samples: Sequence[Sample], start_us: int, end_us: int, period_us: int, *, horizon_us: int = FOREVER_US
 ) -> SlotEnergy:
     """Energy of one counter in [start, end).
 
     samples : (time µs, register Wh) in time order, those of the slot and at least one beyond each edge if there is one
     period_us : how often the meter reports
-    opened_at : register at which the previous slot was closed, if it had to be estimated; keeps the sum exact
+    horizon_us : a reading so much later than an edge says nothing of the register there (the slot is sealed by then)
     A falling register is a new meter: its first reading starts at nothing counted, and the slot is estimated.
     Raises LedgerError if the slot is empty or the samples are not in time order.
     """
     if end_us <= start_us or period_us <= 0:
         raise LedgerError("a slot ends after it starts", where=f"slot at {start_us}")
-    if any(b[0] <= a[0] for a, b in pairwise(samples)):
+    first = max(bisect_right(samples, start_us, key=_time) - 1, 0)
+    window = samples[first : bisect_left(samples, (end_us,)) + 1]
+    if any(b[0] <= a[0] for a, b in pairwise(window)):
         raise LedgerError(
             "readings are not in time order", where=f"slot at {start_us}", mend="sort and deduplicate them"
         )
-    counted, exchanges = _joined(samples)
-    start, end = register_at(counted, start_us, period_us), register_at(counted, end_us, period_us)
-    opened = start.register_wh if opened_at is None else opened_at
+    counted, exchanges = _joined(window)
+    start, end = (_edge(counted, t_us, period_us, horizon_us) for t_us in (start_us, end_us))
     exchanged = any(before < end_us and after > start_us for before, after in exchanges)
     sure = start.quality == end.quality == "actual" and not exchanged
-    return SlotEnergy(end.register_wh - opened, "actual" if sure else "estimated", opened, end.register_wh)
+    quality: Quality = "actual" if sure else "estimated"
+    return SlotEnergy(end.register_wh - start.register_wh, quality, start.register_wh, end.register_wh)
+
+
+def _edge(samples: Sequence[Sample], t_us: int, period_us: int, horizon_us: int) -> Edge:
+    """The register at t from what was read before t + horizon; from the first reading if there is nothing else."""
+    if samples and samples[-1][0] > t_us + horizon_us:
+        samples = samples[: max(bisect_right(samples, t_us + horizon_us, key=_time), 1)]
+    return register_at(samples, t_us, period_us)
+
+
+def _time(sample: Sample) -> int:
+    return sample[0]
 
 
 def _joined(samples: Sequence[Sample]) -> tuple[Sequence[Sample], list[tuple[int, int]]]:

@@ -9,30 +9,51 @@ from pathlib import Path
 from typing import Any
 
 from ledger import canon, money, places
+from ledger.books import merged
 from ledger.rules import FAMILY
 from ledger.store import Store, reading
 from ledger.verify import Report
 
 
-def overview(folder: Path, *, last: int = 10, name: str = places.MAIN) -> dict[str, Any]:
-    """Head, signed head, entries by type, wallets, residual, last entries. Shows what is stored, proves nothing.
+def overview(folder: Path, *, last: int = 10) -> dict[str, Any]:
+    """Head, signed head, logs, entries by type, wallets, residual, last entries of the main log; proves nothing.
 
     Raises LedgerUnreadable if there is no log, CanonError if an entry is no canonical entry.
     """
-    with reading(folder, name) as store:
-        kinds, slots, tail, genesis = _walked(store, last)
-        signed = store.last_checkpoint()
-        wallets = store.wallets()
+    folder = places.ledger_folder(folder)
+    kinds: Counter[str] = Counter()
+    wallets: list[dict[str, tuple[int, int]]] = []
+    sizes: dict[str, int] = {}
+    facts: dict[str, Any] = {}
+    for name in places.logs(folder):
+        with reading(folder, name) as store:
+            if name == places.MAIN:
+                counted, slots, tail, genesis = _walked(store, last)
+                facts = _main(store, genesis)
+            else:
+                counted = Counter(row[2] for row in store.rows())
+            kinds += counted
+            sizes[name] = sum(counted.values())
+            wallets.append(store.wallets())
     return {
-        "log": genesis.get("log", ""),
-        "keys": genesis["body"].get("keys", "") if genesis else "",
-        "currency": genesis["body"].get("currency", "") if genesis else "",
+        **facts,
         "entries": sum(kinds.values()),
-        "signed_size": signed[0] if signed else 0,
+        "logs": sizes,
         "types": dict(sorted(kinds.items(), key=lambda item: (FAMILY.get(item[0], ""), item[0]))),
-        "wallets": {account: {"micro": micro, "wh": wh} for account, (micro, wh) in wallets.items()},
+        "wallets": {account: {"micro": micro, "wh": wh} for account, (micro, wh) in merged(wallets).items()},
         "residual": slots,
         "last": tail,
+    }
+
+
+def _main(store: Store, genesis: dict[str, Any]) -> dict[str, Any]:
+    signed = store.last_checkpoint()
+    body = genesis.get("body", {})
+    return {
+        "log": genesis.get("log", ""),
+        "keys": body.get("keys", ""),
+        "currency": body.get("currency", ""),
+        "signed_size": signed[0] if signed else 0,
     }
 
 
@@ -44,29 +65,41 @@ def entries(
     slot_us: int | None = None,
     id: str = "",
     limit: int = 1_000,
-    name: str = places.MAIN,
+    name: str = "",
 ) -> list[dict[str, Any]]:
-    """Entries that match all filters given, oldest first: type, party (writer or account or party named), slot, id."""
+    """Entries that match all filters given: type, party (writer or account or party named), slot, id.
+
+    Those of the log `name`, or of all: the main log's first, then the parties', each oldest first.
+    """
+    folder = places.ledger_folder(folder)
     found: list[dict[str, Any]] = []
-    with reading(folder, name) as store:
-        for entry in _entries(store):
-            if (type and entry["type"] != type) or (id and entry["id"] != id):
-                continue
-            body = entry["body"]
-            if slot_us is not None and slot_us not in (body.get("slot"), body.get("start")):
-                continue
-            if party and party not in _named(entry):
-                continue
-            found.append(entry)
-            if len(found) >= limit:
-                break
+    for log in [name] if name else places.logs(folder):
+        with reading(folder, log) as store:
+            for entry in _entries(store):
+                if len(found) >= limit:
+                    break
+                if _matches(entry, type, party, slot_us, id):
+                    found.append(entry)
     return found
+
+
+def _matches(entry: dict[str, Any], type: str, party: str, slot_us: int | None, id: str) -> bool:
+    if (type and entry["type"] != type) or (id and entry["id"] != id):
+        return False
+    body = entry["body"]
+    if slot_us is not None and slot_us not in (body.get("slot"), body.get("start")):
+        return False
+    return not party or party in _named(entry)
 
 
 def text(facts: dict[str, Any]) -> str:
     """The overview as lines."""
     currency = facts["currency"]
-    lines = [f"log {facts['log']}: {facts['entries']} entries, head signed at {facts['signed_size']}"]
+    lines = [f"log {facts['log']}: {facts['logs'][places.MAIN]} entries, head signed at {facts['signed_size']}"]
+    if len(facts["logs"]) > 1:
+        lines.append(
+            f"{len(facts['logs']) - 1} parties have logs of their own; the main log has {facts['logs']['main']}"
+        )
     if facts["keys"] == "derived":
         lines.append("test keys: proves integrity, not identity")
     lines += ["", "entries by type"]

@@ -18,7 +18,7 @@ from ledger.errors import CanonError, LedgerError, NoteError
 from ledger.policy import NONE, Policy
 from ledger.store import Store
 
-Layer = Literal["store", "canon", "chain", "rules", "derived", "tree", "head", "witness"]
+Layer = Literal["store", "canon", "chain", "rules", "derived", "tree", "head", "witness", "across", "readings"]
 MAX_FINDINGS = 100
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
-from ledger import verify
+from ledger import across
 from twin.conclusion import Ending
 from twin.feed import Feed
 from twin.options import RunOptions
@@ -26,7 +26,7 @@ def summary(
 ) -> Summary:
     """All figures of the run; verifies the ledger as it lies on the disk."""
     stats, service = session.gateway.stats, session.service
-    counts, checked = service.planner.counts, verify.verify(session.ledger.folder)
+    counts, checked = service.planner.counts, across.verify_all(session.books.main.folder)
     compared = ending.comparison
     costs = {} if compared is None else {name: one.cost.total for name, one in compared.references.items()}
     bound = None if compared is None else compared.bound

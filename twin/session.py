@@ -11,7 +11,7 @@ from controller.forecast import Forecast
 from controller.plan import Plan
 from devices.description import BrokerSpec, LinkSpec
 from devices.gateway import Gateway
-from ledger import Ledger
+from ledger import Books
 from ledger.keys import KeyRing
 from twin.cases import CaseBuilder
 from twin.clock import AnyClock, WallClock
@@ -49,7 +49,7 @@ class Session:
         self.worker = Worker()
         self.plans: list[Plan] = []
         self.service: Service
-        self.ledger: Ledger
+        self.books: Books
         self.store: Store
         self.recorder: RecordingWriter
         self.gateway: Gateway
@@ -76,16 +76,16 @@ class Session:
         self.recorder = RecordingWriter(self._folder / "recording" / "log.bin", site=site.id, on_full=on_full)  # type: ignore[arg-type]
         self.recorder.start()
         stack.callback(self.recorder.close)
-        self.ledger = stack.enter_context(self._new_ledger())
+        self.books = stack.enter_context(self._new_books())
         await stack.enter_async_context(self.worker)
         self.gateway = await stack.enter_async_context(self._new_gateway())
         self.service = self._new_service()
         stack.push_async_callback(self.gateway.release_all)
         stack.push_async_callback(self.service.planner.close)
 
-    def _new_ledger(self) -> Ledger:
+    def _new_books(self) -> Books:
         site = self._feed.site
-        facts = {name: digest for name, digest in sorted(self._feed.inputs.items())}
+        facts = {"tick_s": site.time.tick_s, **dict(sorted(self._feed.inputs.items()))}
         genesis = {
             "currency": site.currency,
             "operator": site.operator.id,
@@ -93,8 +93,14 @@ class Session:
             "slot_s": site.time.slot_s,
             "facts": facts,
         }
-        return Ledger.create(
-            self._folder / "ledger", log=f"{site.id}/main", keys=self._keys, now_us=self._clock.now_us, genesis=genesis
+        central = (site.operator.id, site.grid.id)
+        return Books.create(
+            self._folder / "ledger",
+            site=site.id,
+            keys=self._keys,
+            now_us=self._clock.now_us,
+            genesis=genesis,
+            apart=[party.id for party in site.parties if party.id not in central],
         )
 
     def _new_gateway(self) -> Gateway:
@@ -109,6 +115,10 @@ class Session:
             tick_s=site.time.tick_s,
             mode=site.control.mode,
             control_enabled=site.control.enabled,
+            cap_w=site.control.cap_w,
+            cap_ramp_w_s=site.control.ramp_w_s,
+            silence_s=site.time.lease_s,
+            grid_limits=lambda _t_us: (site.network.import_max_w, site.network.export_max_w),
             journal=lambda command: self.service.command(command),
             lockstep=self._clock.lockstep,
         )
@@ -116,7 +126,7 @@ class Session:
     def _new_service(self) -> Service:
         site, feed = self._feed.site, self._feed
         history = History(site, feed if feed.dataset is not None else None, self._start_us, HISTORY_DAYS)
-        settlement = Settlement(site, self.ledger, self._keys, feed)
+        settlement = Settlement(site, self.books, self._keys, feed)
         settlement.register()
         planner = Planner(
             site.mechanism.name,

@@ -10,14 +10,18 @@ import msgspec
 
 from controller.plan import Plan
 from devices.readings import Reading
-from ledger import Ledger, drafts, settle
+from ledger import Books, drafts
+from ledger.books import payments
 from ledger.chain import Draft
 from ledger.keys import KeyRing
+from ledger.rules.state import CLEARING
 from twin.metering import MeteredSlot, Meterings
 from twin.site.schema import Site
 
 NO_PLAN = "none"
 MICRO = 1_000_000
+PERIOD_US = 3600 * MICRO
+"""How often the logs' heads are anchored in each other: at every full hour that ends a slot, and at the run's end."""
 
 
 class Prices(Protocol):
@@ -29,10 +33,10 @@ class Prices(Protocol):
 
 
 class Settlement:
-    """Writes a site's ledger. Every stored reading becomes a leaf; a closed slot is settled in one batch of entries."""
+    """Writes a site's books. Every stored reading becomes a leaf; a closed slot is settled in one batch of entries."""
 
-    def __init__(self, site: Site, ledger: Ledger, keys: KeyRing, prices: Prices) -> None:
-        self._site, self._ledger, self._keys, self._prices = site, ledger, keys, prices
+    def __init__(self, site: Site, books: Books, keys: KeyRing, prices: Prices) -> None:
+        self._site, self._books, self._keys, self._prices = site, books, keys, prices
         time = site.time
         self._slot_us = time.slot_s * MICRO
         self._owner = {spec.id: spec.party for spec in site.devices}
@@ -43,19 +47,19 @@ class Settlement:
         self.first_slot_us: int | None = None
         """Start of the first closed slot."""
         self.book: list[Mapping[str, MeteredSlot]] = []
-        """Closed slots, in order: device -> what it metered."""
+        """Closed slots, in order: device -> what it metered, with later revisions."""
         self.payments: list[Mapping[str, int]] = []
-        """Closed slots: party -> micro-currency received (+) or paid (-); sums to zero."""
+        """Closed slots: party -> micro-currency received (+) or paid (-), after later runs; sums to zero."""
+        self._settled: dict[int, int] = {}
+        """Start of a closed slot -> its place in book and payments."""
 
     def register(self) -> None:
-        """Bind every wallet to its settlement meter and other devices; the first entries of a new ledger."""
-        batch = []
+        """Bind every wallet to its settlement meter and other devices; the first entries of new books."""
         for party in sorted(self._site.parties, key=lambda party: (party.role != "operator", party.id)):
             meter = self._site.meter_of(party.id).id
             others = [spec.id for spec in self._site.devices_of(party.id) if spec.id != meter]
-            batch.append(drafts.registration(party.id, party.role, meter=meter, devices=others, keys=self._keys))
-        self._ledger.append_many(batch)
-        self._ledger.checkpoint()
+            self._books.register(party.id, party.role, meter=meter, devices=others, keys=self._keys)
+        self._books.anchor()
 
     def in_time(self, readings: Sequence[Reading]) -> list[Reading]:
         """Those young enough to enter a batch; the others may not be stored, for they could never be proved."""
@@ -79,12 +83,15 @@ class Settlement:
                 buy[party.id] = import_ if plan is None else round(plan.buy_per_kwh[party.id][index] * MICRO)
                 sell[party.id] = export if plan is None else round(plan.sell_per_kwh[party.id][index] * MICRO)
         operator, name = site.operator.id, NO_PLAN if plan is None else plan.id
-        price = drafts.price(
+        orders = {} if plan is None else {device: row and row[index] for device, row in plan.orders.items()}
+        sent = drafts.dispatch(operator, slot_us=slot_us, slot_s=time.slot_s, plan=name, digest=_digest(orders))
+        self._books.price(
             operator,
             slot_us=slot_us,
             slot_s=time.slot_s,
             buy=buy,
             sell=sell,
+            beside=[sent],
             grid=site.grid.id,
             import_price=import_,
             export_price=export,
@@ -92,27 +99,57 @@ class Settlement:
             inputs=_digest({} if plan is None else {"start": plan.start_us, "energy": plan.energy_wh}),
             certificate=_digest(None if plan is None else msgspec.structs.replace(plan.certificate, solve_s=None)),
         )
-        orders = {} if plan is None else {device: row and row[index] for device, row in plan.orders.items()}
-        sent = drafts.dispatch(operator, slot_us=slot_us, slot_s=time.slot_s, plan=name, digest=_digest(orders))
-        self._ledger.append_many([price, sent])
 
     def close(self, slot_us: int) -> list[str]:
-        """Meter and settle the slot that ended; returns what a person should know (estimates, unexplained energy)."""
+        """Meter and settle the slot that ended, and anew those that readings came late for.
+
+        Returns what a person should know (estimates, unexplained energy, slots settled anew). Once every PERIOD_US the
+        books' heads are anchored in each other.
+        """
         closed = self._meterings.close(slot_us)
-        self._ledger.append_many([self._metering(slot) for slot in closed])
-        metered = {slot.device: slot for slot in closed if slot.start_us == slot_us}
-        settled = settle.settle_slot(self._ledger.state, slot_us)
-        self._ledger.append_many(settled)
-        self._ledger.checkpoint()
         if self.first_slot_us is None:
             self.first_slot_us = slot_us
-        self.book.append(metered)
-        self.payments.append(_payments(settled))
-        return self._findings(metered, settled)
+        self._settled[slot_us] = len(self.book)
+        self.book.append({})
+        self.payments.append({})
+        findings = self._settle(slot_us, closed)
+        if (slot_us + self._slot_us) % PERIOD_US == 0:
+            self._books.anchor()
+        self._books.main.checkpoint()
+        return findings
 
     def finish(self) -> None:
-        """Put the readings after the last settled slot into batches of their own, so that every reading is a leaf."""
-        self._ledger.append_many([self._metering(slot) for slot in self._meterings.close_rest()])
+        """Put the readings after the last settled slot into batches of their own, so that every reading is a leaf.
+
+        Late readings of closed slots are settled; then the last period is closed.
+        """
+        self._settle(None, self._meterings.close_rest())
+        self._books.anchor()
+
+    def _settle(self, slot_us: int | None, closed: Sequence[MeteredSlot]) -> list[str]:
+        """Append what was metered and settle the closed slots in it."""
+        slots = sorted({slot.start_us for slot in closed} & self._settled.keys())
+        made = self._books.settle(slots, [self._metering(slot) for slot in closed])
+        for start_us in slots:
+            at = self._settled[start_us]
+            self.book[at] = {**self.book[at], **{slot.device: slot for slot in closed if slot.start_us == start_us}}
+            fresh = payments(draft for draft in made if self._slot_of(draft) == start_us)
+            before = self.payments[at]
+            both = {name: before.get(name, 0) + fresh.get(name, 0) for name in sorted(before.keys() | fresh.keys())}
+            self.payments[at] = {name: micro for name, micro in both.items() if micro or name != CLEARING}
+        anew = {self._slot_of(draft) for draft in made if draft.type == "reversal"} - {slot_us}
+        found = [f"slot {slot // MICRO} settled anew: readings came late" for slot in sorted(anew)]
+        if slot_us is None:
+            return found
+        here = [draft for draft in made if self._slot_of(draft) == slot_us]
+        return self._findings(self.book[self._settled[slot_us]], here) + found
+
+    @staticmethod
+    def _slot_of(draft: Draft) -> int:
+        """Start of the slot that a settlement entry is about; a reversal's id names what it reverses."""
+        if "slot" in draft.body:
+            return int(draft.body["slot"])
+        return int(draft.body["of"].rsplit(":", 2)[1]) * MICRO
 
     def _metering(self, slot: MeteredSlot) -> Draft:
         taken, given = slot.taken, slot.given
@@ -147,12 +184,3 @@ class Settlement:
 def _digest(value: Any) -> str:
     """SHA-256 of a value's deterministic JSON."""
     return hashlib.sha256(msgspec.json.encode(value, order="deterministic")).hexdigest()
-
-
-def _payments(settled: Sequence[Draft]) -> dict[str, int]:
-    """Micro-currency per account over all postings of a batch."""
-    total: dict[str, int] = {}
-    for draft in settled:
-        for account, micro, _wh in draft.body.get("postings", ()):
-            total[account] = total.get(account, 0) + micro
-    return total

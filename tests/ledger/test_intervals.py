@@ -34,14 +34,23 @@ def test_a_gap_at_an_edge_makes_an_estimate():
 def test_no_reading_beyond_an_edge_holds_the_register():
     assert slot_energy([(0, 50), (MIN, 60)], 0, SLOT, MIN) == SlotEnergy(10, "estimated", 50, 60)
     assert slot_energy([], 0, SLOT, MIN) == SlotEnergy(0, "estimated", 0, 0)
-    assert slot_energy([], 0, SLOT, MIN, opened_at=40) == SlotEnergy(-40, "estimated", 40, 0)
 
 
-def test_late_readings_after_an_estimate_leave_no_gap():
-    early, full = [(0, 0), (10 * MIN, 100)], [(0, 0), (10 * MIN, 100), (20 * MIN, 220), (30 * MIN, 330)]
-    first = slot_energy(early, 0, SLOT, MIN)
-    second = slot_energy(full, SLOT, 2 * SLOT, MIN, opened_at=first.end_register_wh)
-    assert first.wh + second.wh == 330
+def test_readings_beyond_the_horizon_say_nothing_of_an_edge():
+    samples = [(0, 0), (10 * MIN, 100), (100 * MIN, 1000)]
+    near = slot_energy(samples, SLOT, 2 * SLOT, MIN, horizon_us=85 * MIN)
+    assert near == SlotEnergy(150, "estimated", 150, 300)
+    far = slot_energy(samples, SLOT, 2 * SLOT, MIN, horizon_us=80 * MIN)
+    assert far == SlotEnergy(200, "estimated", 100, 300), "the start edge is sealed, the end edge is not"
+
+
+@given(st.lists(st.integers(0, 60), min_size=2, max_size=30, unique=True).map(sorted))
+def test_the_energy_depends_on_the_readings_near_its_edges_alone(minutes):
+    samples = [(minute * MIN, 5 * n) for n, minute in enumerate(minutes)]
+    before = [one for one in samples if one[0] <= SLOT]
+    after = [one for one in samples if one[0] >= 2 * SLOT]
+    kept = before[-1:] + [one for one in samples if SLOT < one[0] < 2 * SLOT] + after[:1]
+    assert slot_energy(kept, SLOT, 2 * SLOT, MIN) == slot_energy(samples, SLOT, 2 * SLOT, MIN)
 
 
 def test_a_new_meter_counts_from_where_it_starts():

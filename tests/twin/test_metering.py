@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from devices.readings import Quality, Reading
 from ledger import batch
-from twin.metering import KEPT_SLOTS, MeteredSlot, Meterings, leaf
+from twin.metering import KEPT_SLOTS, MeteredSlot, Meterings, energies, leaf
 
 KEY = b"k" * 32
 T0 = 1_473_112_800_000_000
@@ -63,7 +63,7 @@ def test_a_slot_nobody_reported_in_has_an_empty_batch_and_an_estimated_energy() 
     assert (other.net_wh, other.quality) == (0, "estimated")
 
 
-def test_late_readings_make_a_revision_of_the_batch_and_leave_the_settled_energy() -> None:
+def test_a_late_reading_within_a_slot_makes_a_revision_of_its_batch_alone() -> None:
     book, readings = meterings(), [reading(tick, tick * 10) for tick in range(2 * TICKS + 1)]
     late = readings[4]
     book.collect([*readings[:4], *readings[5:]])
@@ -107,9 +107,10 @@ def test_a_reading_too_old_for_any_batch_is_known_as_such() -> None:
         book.collect([reading(slot * TICKS, slot)])
         book.close(T0 + slot * SLOT_US)
     assert not book.in_time(reading(TICKS - 1))
-    assert book.in_time(reading(TICKS))
-    book.collect([reading(TICKS + 1)])
-    assert [(one.start_us, one.rev) for one in book.close_rest()] == [(T0 + SLOT_US, 1)]
+    assert not book.in_time(reading(TICKS)), "it would move the edge that is sealed"
+    assert book.in_time(reading(TICKS + 1))
+    book.collect([reading(TICKS + 1, 1)])
+    assert [(one.start_us, one.rev) for one in book.close_rest()] == [(T0 + SLOT_US, 2)]
 
 
 def test_a_bad_reading_makes_its_slot_an_estimate() -> None:
@@ -133,14 +134,16 @@ def reported(draw: st.DrawFn) -> tuple[list[Reading], int]:
 
 
 def closed(book: Meterings, readings: Sequence[Reading], slots: int) -> list[MeteredSlot]:
-    """All slots, closed as a run closes them: each when the readings up to its end are in."""
-    found, waiting = [], list(readings)
+    """The last word on all slots, closed as a run closes them: each when the readings up to its end are in."""
+    found: list[MeteredSlot] = []
+    waiting = list(readings)
     for k in range(slots):
         end_us = T0 + (k + 1) * SLOT_US
         book.collect([one for one in waiting if one.ts_us <= end_us])
         waiting = [one for one in waiting if one.ts_us > end_us]
         found += book.close(T0 + k * SLOT_US)
-    return found
+    last = {slot.start_us: slot for slot in found}
+    return [last[start_us] for start_us in sorted(last)]
 
 
 @given(reported())
@@ -148,8 +151,7 @@ def test_energies_of_consecutive_slots_add_up_to_the_register_difference(case: t
     readings, slots = case
     found = [slot.taken for slot in closed(meterings(), readings, slots) if slot.taken]
     assert all(one.wh >= 0 for one in found)
-    for one, two in pairwise(found):
-        assert one.end_register_wh == two.start_register_wh
+    assert all(one.end_register_wh == two.start_register_wh for one, two in pairwise(found))
     first, last = readings[0].values["e_imp_wh"], readings[-1].values["e_imp_wh"]
     assert sum(one.wh for one in found) == last - first
 
@@ -168,6 +170,42 @@ def test_a_meter_exchange_loses_no_energy_of_either_meter(case: tuple[list[Readi
     found = [slot.taken for slot in closed(meterings(), swapped, slots) if slot.taken]
     assert all(one.wh >= 0 for one in found)
     assert sum(one.wh for one in found) == counted
+
+
+@given(reported(), st.data())
+def test_the_last_word_on_a_slot_depends_on_the_readings_alone_not_on_when_they_came(
+    case: tuple[list[Reading], int], data: st.DataObject
+) -> None:
+    readings, slots = case
+    due = [data.draw(st.integers(0, slots - 1)) for _ in readings]
+    book = meterings()
+    found: list[MeteredSlot] = []
+    for k in range(slots):
+        end_us = T0 + (k + 1) * SLOT_US
+        book.collect([one for one, when in zip(readings, due, strict=True) if when == k and one.ts_us <= end_us])
+        found += book.close(T0 + k * SLOT_US)
+    book.collect([one for one, when in zip(readings, due, strict=True) if one.ts_us > T0 + (when + 1) * SLOT_US])
+    found += book.revisions()
+    last = {slot.start_us: slot for slot in found}
+    registers = {"e_imp_wh": [(one.ts_us, int(one.values["e_imp_wh"])) for one in readings],
+                 "e_exp_wh": [(one.ts_us, 0) for one in readings]}  # fmt: skip
+    for start_us, slot in last.items():
+        inside = [one for one in readings if start_us <= one.ts_us < start_us + SLOT_US]
+        assert (slot.root, slot.count) == (root_of(inside), len(inside))
+        assert (slot.taken, slot.given) == energies(registers, (), start_us, slot_us=SLOT_US, period_us=TICK_US)
+
+
+def test_readings_after_a_silence_settle_the_estimate_anew() -> None:
+    book = meterings()
+    book.collect([reading(0, 0), reading(10, 100)])
+    (first,) = book.close(T0)
+    assert (first.net_wh, first.quality) == (-100, "estimated")
+    book.collect([reading(20, 300), reading(30, 400)])
+    second, revised = book.close(T0 + SLOT_US)
+    assert (second.net_wh, revised.net_wh) == (-200, -200)
+    assert (revised.start_us, revised.rev, revised.quality) == (T0, 1, "estimated")
+    book.collect([reading(tick, tick * 10) for tick in (14, 15, 16)])
+    assert [(one.start_us, one.rev, one.net_wh) for one in book.revisions()] == [(T0, 2, -150), (T0 + SLOT_US, 1, -250)]
 
 
 @pytest.mark.parametrize("missing", [1, 2])

@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from ledger import show as showing
-from ledger import verify as verification
+from twin import audit as auditing
 from twin.cli import witness
 from twin.cli.later import LEDGER_LATER, add_later
 from twin.cli.output import console, emit_json, emit_line
@@ -22,9 +22,16 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 @app.command()
-def verify(run_dir: RunDir, as_json: Json = False) -> None:
-    """Re-verify everything from the entries' bytes; exit status 1 if anything does not hold."""
-    report = verification.verify(run_dir)
+def verify(
+    run_dir: RunDir,
+    heads: Annotated[list[Path], typer.Option("--head", help="A signed head kept elsewhere; may be repeated.")] = [],  # noqa: B006
+    as_json: Json = False,
+) -> None:
+    """Re-verify all logs and what they say of each other, and that the stored readings are those that were settled.
+
+    Exit status 1 if anything does not hold: each finding says where, and which layer noticed.
+    """
+    report = auditing.audit(run_dir, [head.read_text() for head in heads])
     if as_json:
         emit_json(asdict(report))
     else:

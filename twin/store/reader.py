@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -120,6 +120,21 @@ class StoreReader:
         kind = self._kind(device)
         return [] if kind is None else list(self._readings(kind, device, t0_us, t1_us))
 
+    def rows(self, device: str, points: Sequence[str]) -> list[tuple[Any, ...]]:
+        """(ts_us, seq, quality, nonce, *points) of every raw reading in order of (ts_us, seq), without making Readings.
+
+        For whole runs at once. Raises KeyError if the device's kind has no such point.
+        """
+        kind = self._kind(device)
+        if kind is None:
+            return []
+        if unknown := set(points) - set(self.columns[kind]):
+            raise KeyError(f"{kind} has no point {', '.join(sorted(unknown))}")
+        names = ", ".join(("ts_us", "seq", "quality", "nonce", *points))
+        return self._db.execute(
+            f"SELECT {names} FROM {kind} WHERE device = ? ORDER BY ts_us, seq", (device,)
+        ).fetchall()
+
     def commands(self, device: str | None = None, t0_us: int = ALWAYS[0], t1_us: int = ALWAYS[1]) -> list[CommandRow]:
         """Setpoint transitions in the order they were written, of one device or all."""
         query = (
@@ -169,11 +184,10 @@ class StoreReader:
 
     def _wrong_minutes(self, kind: str) -> Iterator[str]:
         stored = {(row[0], row[1]): row for row in self._db.execute(f"SELECT * FROM {kind}_1m")}
-        minute = f"ts_us - ts_us % {schema.MINUTE_US}"
-        touched = self._db.execute(f"SELECT DISTINCT device, {minute} FROM {kind} ORDER BY 1, 2").fetchall()
-        newest = dict(touched)
-        for device, start in touched:
-            right = self._db.execute(schema.rollup_select(kind), (device, start)).fetchone()
+        right_rows = self._db.execute(schema.rollup_all(kind)).fetchall()
+        newest = {row[0]: row[1] for row in right_rows}
+        for right in right_rows:
+            device, start = right[:2]
             held = stored.pop((device, start), None)
             if held != right and not (held is None and start == newest[device]):
                 yield f"{kind}_1m: {device} minute {start}: stored {held}, raw rows give {right}"

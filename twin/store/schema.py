@@ -55,12 +55,22 @@ def rollup_select(kind: str) -> str:
 
     Bad readings do not count. Means are rounded so that the order of summation cannot show.
     """
-    good = f"FILTER (WHERE quality < {int(Quality.BAD)})"
-    parts = (f"min({p}) {good}, round(avg({p}) {good}, 6), max({p}) {good}, count({p}) {good}" for p in rolled(kind))
     return (
-        f"SELECT ?1, ?2, count(*) {good}, max(quality), {', '.join(parts)} FROM {kind} "
+        f"SELECT ?1, ?2, {_rollup(kind)} FROM {kind} "
         f"WHERE device = ?1 AND ts_us >= ?2 AND ts_us < ?2 + {MINUTE_US} HAVING count(*) > 0"
     )
+
+
+def rollup_all(kind: str) -> str:
+    """The same rows for every device and minute at once, in their order: for checking."""
+    minute = f"ts_us - ts_us % {MINUTE_US}"
+    return f"SELECT device, {minute}, {_rollup(kind)} FROM {kind} GROUP BY device, {minute} ORDER BY 1, 2"
+
+
+def _rollup(kind: str) -> str:
+    good = f"FILTER (WHERE quality < {int(Quality.BAD)})"
+    parts = (f"min({p}) {good}, round(avg({p}) {good}, 6), max({p}) {good}, count({p}) {good}" for p in rolled(kind))
+    return f"count(*) {good}, max(quality), {', '.join(parts)}"
 
 
 def _first(db: sqlite3.Connection) -> None:

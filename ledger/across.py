@@ -1,0 +1,235 @@
+"""Verification of all logs of a site, and of what they say of each other.
+
+Each log is verified by itself (verify). Then, across: every anchored head is a head of that log; every price and
+settlement in a party's log is what the main log committed to, and its totals are their sums; every party that has a log
+of its own is there. The layer of such findings is `across`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ledger import canon, note, places, tlog, verify
+from ledger.errors import NoteError
+from ledger.settle import commitment
+from ledger.store import reading
+from ledger.verify import Finding, Report
+
+_KINDS = frozenset({"genesis", "registration", "anchor", "price", "settlement", "clearing", "reversal"})
+_SHARED = ("currency", "operator", "grid", "slot_s")
+"""What a party's log and the main log must say alike in genesis."""
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """Result for all logs; `log`, `root` and `signed_size` are the main log's, `entries` counts all."""
+
+    ok: bool
+    findings: tuple[Finding, ...]
+    entries: int
+    root: str
+    log: str
+    signed_size: int
+    logs: tuple[Report, ...]
+
+
+class _Trade(NamedTuple):
+    """A standing settlement entry of a party's log."""
+
+    leaf: bytes
+    wh: int
+    micro: int
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What one log says that others must agree with."""
+
+    log: str = ""
+    genesis: dict[str, Any] = field(default_factory=dict)
+    registrations: dict[str, dict[str, Any]] = field(default_factory=dict)
+    anchors: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    prices: dict[int, tuple[int, bytes, dict[str, Any]]] = field(default_factory=dict)
+    """Slot -> place, leaf, body."""
+    standing: dict[str, tuple[int, bytes, dict[str, Any]]] = field(default_factory=dict)
+    """Id of a settlement or clearing entry that stands -> the same."""
+    leaves: list[bytes] = field(default_factory=list)
+
+    def trades(self) -> dict[int, _Trade]:
+        """Slot -> what stands, of a party's log."""
+        return {
+            body["slot"]: _Trade(leaf, body["wh"], body["postings"][0][1]) for _, leaf, body in self.standing.values()
+        }
+
+
+def verify_all(folder: Path, *, deep: bool = True, heads: Sequence[str] = ()) -> Audit:
+    """Verify every log of a run or ledger folder and what they say of each other; arguments as verify.verify.
+
+    Raises LedgerUnreadable if there is no main log, or a log cannot be opened.
+    """
+    folder = places.ledger_folder(folder)
+    names = places.logs(folder)
+    held = _origins(heads)
+    given = {name: held.pop(log, []) for name, log in _log_names(folder, names).items()}
+    given[places.MAIN] += [text for texts in held.values() for text in texts]
+    reports = {name: verify.verify(folder, deep=deep, heads=given[name], name=name) for name in names}
+    findings = [
+        Finding(one.layer, one.where if name == places.MAIN else f"{name}: {one.where}", one.what)
+        for name, report in reports.items()
+        for one in report.findings
+    ]
+    if not findings:
+        seen = {name: _look(folder, name) for name in names}
+        findings = list(_across(seen))
+    main = reports[places.MAIN]
+    return Audit(
+        not findings,
+        tuple(findings[: verify.MAX_FINDINGS]),
+        sum(report.entries for report in reports.values()),
+        main.root,
+        main.log,
+        main.signed_size,
+        tuple(reports.values()),
+    )
+
+
+def bodies(folder: Path, kinds: Collection[str]) -> Iterator[dict[str, Any]]:
+    """Bodies of entries of these types over all logs of a ledger folder, as stored: verify first."""
+    for name in places.logs(folder):
+        with reading(folder, name) as store:
+            for _, _, kind, _, _, data in store.rows():
+                if kind in kinds:
+                    yield canon.reread(data)["body"]
+
+
+def _log_names(folder: Path, names: Sequence[str]) -> dict[str, str]:
+    """Folder name -> the log's name as the database says; verify checks it against the entries."""
+    found = {}
+    for name in names:
+        with reading(folder, name) as store:
+            found[name] = store.meta().get("log", "")
+    return found
+
+
+def _look(folder: Path, name: str) -> _Seen:
+    seen = _Seen()
+    with reading(folder, name) as store:
+        for seq, _, kind, eid, leaf, data in store.rows():
+            seen.leaves.append(leaf)
+            if kind in _KINDS:
+                entry = canon.reread(data)
+                seen.log = entry["log"]
+                _note(seen, kind, eid, (seq, leaf, entry["body"]))
+    return seen
+
+
+def _note(seen: _Seen, kind: str, eid: str, found: tuple[int, bytes, dict[str, Any]]) -> None:
+    body = found[2]
+    if kind == "genesis":
+        seen.genesis = body
+    elif kind == "registration":
+        seen.registrations[body["wallet"]] = body
+    elif kind == "anchor":
+        seen.anchors.append((found[0], body))
+    elif kind == "price":
+        seen.prices[body["slot"]] = found
+    elif kind == "reversal":
+        seen.standing.pop(body["of"], None)
+    else:
+        seen.standing[eid] = found
+
+
+def _across(seen: Mapping[str, _Seen]) -> Iterator[Finding]:
+    main = seen[places.MAIN]
+    apart = {one.genesis.get("party", name): one for name, one in seen.items() if name != places.MAIN}
+    yield from _members(main, apart)
+    yield from _anchored(seen)
+    yield from _priced(main, apart)
+    yield from _cleared(main, apart)
+
+
+def _members(main: _Seen, apart: Mapping[str, _Seen]) -> Iterator[Finding]:
+    """Who is said to have a log of its own has it, begun and registered alike."""
+    said = {wallet: body for wallet, body in main.registrations.items() if "log" in body}
+    for party in sorted(said.keys() | apart.keys()):
+        own = apart.get(party)
+        if own is None or party not in said or own.log != said[party]["log"]:
+            yield _finding(f"party {party}", "has no log of its own here" if own is None else "is not of the main log")
+            continue
+        wanted = {key: value for key, value in said[party].items() if key != "log"}
+        alike = all(own.genesis.get(name) == main.genesis[name] for name in _SHARED)
+        if not alike or own.genesis.get("main") != main.genesis["log_key"]:
+            yield _finding(f"log {own.log}", "begins with another site, currency or main log than the main log")
+        if own.registrations.get(party) != wanted:
+            yield _finding(f"log {own.log}", f"registers {party} otherwise than the main log")
+
+
+def _anchored(seen: Mapping[str, _Seen]) -> Iterator[Finding]:
+    by_log = {one.log: one for one in seen.values()}
+    roots = {
+        log: _roots(
+            one.leaves, {body["size"] for other in seen.values() for _, body in other.anchors if body["origin"] == log}
+        )
+        for log, one in by_log.items()
+    }
+    for one in seen.values():
+        for seq, body in one.anchors:
+            origin, size = body["origin"], body["size"]
+            if origin in by_log and roots[origin].get(size) != body["root"]:
+                had = "another root" if size in roots[origin] else f"only {len(by_log[origin].leaves)} entries"
+                yield _finding(f"log {origin}", f"has {had}; entry {seq} of {one.log} anchored its head at {size}")
+
+
+def _roots(leaves: Sequence[bytes], sizes: set[int]) -> dict[int, str]:
+    tree, found = tlog.Frontier(), {}
+    for leaf in leaves:
+        tree.push(leaf)
+        if tree.size in sizes:
+            found[tree.size] = tree.root().hex()
+    return found
+
+
+def _priced(main: _Seen, apart: Mapping[str, _Seen]) -> Iterator[Finding]:
+    """Prices in the parties' logs are those that the main log committed to before the slot."""
+    slots = {slot for one in (main, *apart.values()) for slot in one.prices}
+    for slot in sorted(slots):
+        leaves = [apart[party].prices[slot][1] for party in sorted(apart) if slot in apart[party].prices]
+        held = main.prices.get(slot)
+        said = "" if held is None else held[2].get("commit", "")
+        if said != (commitment(leaves) if leaves else ""):
+            yield _finding(
+                f"prices of slot {slot}", "those in the parties' logs are not those the main log committed to"
+            )
+
+
+def _cleared(main: _Seen, apart: Mapping[str, _Seen]) -> Iterator[Finding]:
+    """What stands in the parties' logs is what the main log committed to, and adds up to its totals."""
+    trades = {party: apart[party].trades() for party in sorted(apart)}
+    cleared = {body["slot"]: (seq, body) for seq, _, body in main.standing.values() if "given_wh" in body}
+    for slot in sorted({slot for one in trades.values() for slot in one} | cleared.keys()):
+        here = [one[slot] for one in trades.values() if slot in one]
+        seq, body = cleared.get(slot, (None, {}))
+        given, taken = sum(max(one.wh, 0) for one in here), sum(max(-one.wh, 0) for one in here)
+        sums = (commitment(one.leaf for one in here), len(here), given, taken, sum(one.micro for one in here))
+        if sums != tuple(body.get(name) for name in ("root", "count", "given_wh", "taken_wh", "micro")):
+            where = f"slot {slot}" if seq is None else f"entry {seq} (clearing of slot {slot})"
+            yield _finding(where, "is not the total of what stands in the parties' logs")
+
+
+def _origins(heads: Sequence[str]) -> dict[str, list[str]]:
+    """Heads kept elsewhere by the log they are of; the main log refuses what is no head or of no log here."""
+    found: dict[str, list[str]] = {}
+    for text in heads:
+        try:
+            origin = note.Checkpoint.parse(note.Note.parse(text).text).origin
+        except NoteError:
+            origin = ""
+        found.setdefault(origin, []).append(text)
+    return found
+
+
+def _finding(where: str, what: str) -> Finding:
+    return Finding("across", where, what)

@@ -1,0 +1,181 @@
+"""Verification of a whole run: its ledger, and that its telemetry is the telemetry that was settled.
+
+Every stored reading must be a leaf of the batch whose root stands in the ledger, every metered energy must follow from
+the stored registers, roll-ups and newest readings from the stored readings. A reading that was changed is named: the
+recording holds what was received, and what makes the root right again is what was settled.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from devices.readings import Quality
+from ledger import across, batch, places
+from ledger.across import Audit
+from ledger.verify import MAX_FINDINGS, Finding
+from twin import culprit
+from twin.metering import COUNTERS, energies, leaf_maker
+from twin.store import StoreReader
+
+STORE = "telemetry.db"
+
+Batch = Mapping[str, Any]
+"""Body of the latest metering entry of a device and slot."""
+Batches = dict[str, dict[int, Batch]]
+"""Device -> start of slot -> batch."""
+
+
+def audit(folder: Path, heads: Sequence[str] = ()) -> Audit:
+    """Verify a run folder, or a ledger folder alone (then without telemetry).
+
+    Raises LedgerUnreadable if there is no ledger, StoreError if there is a telemetry.db that cannot be read.
+    """
+    store = folder / STORE
+    if not store.exists():
+        return across.verify_all(folder, heads=heads)
+    with ThreadPoolExecutor(1) as pool, StoreReader(store) as reader:
+        derived = pool.submit(_derived, store)  # SQLite works beside the rest
+        found = across.verify_all(folder, heads=heads)
+        try:
+            extra = list(_telemetry(reader, folder))
+        except sqlite3.Error as error:
+            extra = [Finding("readings", STORE, f"cannot be read: {error}")]
+        findings = (*found.findings, *extra, *derived.result())[:MAX_FINDINGS]
+    return replace(found, ok=not findings, findings=findings)
+
+
+def _telemetry(reader: StoreReader, folder: Path) -> Iterator[Finding]:
+    batches, tick_us = _metered(places.ledger_folder(folder))
+    disagreeing: dict[str, list[int]] = {}
+    kinds = reader.devices()
+    for device in sorted(batches.keys() | kinds.keys()):
+        said = batches.get(device, {})
+        stored = _Stored.read(reader, device, kinds.get(device, ""))
+        if wrong := _wrong_batches(stored, said):
+            disagreeing[device] = wrong
+        else:
+            yield from _wrong_energies(device, stored, said, tick_us)
+    if disagreeing:
+        yield from _named(reader, folder, batches, disagreeing)
+
+
+def _derived(store: Path) -> list[Finding]:
+    """Roll-ups and newest readings beside the raw rows, over a connection of its own."""
+    try:
+        with StoreReader(store) as reader:
+            return [Finding("readings", STORE, line) for line in reader.findings()]
+    except (sqlite3.Error, ValueError) as error:
+        return [Finding("readings", STORE, f"cannot be read: {error}")]
+
+
+class _Stored(NamedTuple):
+    """A device's stored readings as columns: what makes leaves and energies, for whole runs at once."""
+
+    times_us: list[int]
+    leaves: list[bytes]
+    registers: dict[str, list[tuple[int, int]]]
+    bad_us: list[int]
+
+    @classmethod
+    def read(cls, reader: StoreReader, device: str, kind: str) -> _Stored:
+        points = sorted(reader.columns.get(kind, ()))
+        make, rows = leaf_maker(points), reader.rows(device, points)
+        leaves = []
+        for ts_us, _, quality, nonce, *values in rows:
+            try:
+                leaves.append(make(ts_us, quality, nonce, values))
+            except (ValueError, OverflowError):
+                leaves.append(b"")  # no leaf: the batch will not agree
+        return cls(
+            [row[0] for row in rows],
+            leaves,
+            {name: _samples(rows, points, name) for name in COUNTERS},
+            [row[0] for row in rows if row[2] != Quality.GOOD],
+        )
+
+
+def _samples(rows: Sequence[tuple[Any, ...]], points: Sequence[str], name: str) -> list[tuple[int, int]]:
+    """(time, register) of one counter."""
+    if name not in points:
+        return []
+    at = 4 + points.index(name)
+    return [(row[0], int(row[at])) for row in rows if row[at] is not None]
+
+
+def _metered(ledger: Path) -> tuple[Batches, int]:
+    """The latest batch of every device and slot over all logs, and how often devices report (µs)."""
+    batches: Batches = {}
+    facts: dict[str, Any] = {}
+    for entry in across.bodies(ledger, ("genesis", "metering")):
+        if "device" in entry:
+            batches.setdefault(entry["device"], {})[entry["start"]] = entry
+        else:
+            facts = entry["facts"]
+    return batches, int(facts.get("tick_s", 0)) * 1_000_000
+
+
+def _slot_us(said: Mapping[int, Batch]) -> int:
+    return int(next(iter(said.values()))["period_s"]) * 1_000_000
+
+
+def _wrong_batches(stored: _Stored, said: Mapping[int, Batch]) -> list[int]:
+    """Starts of the slots whose stored readings are not those of the ledger's batch."""
+    if not said:
+        return stored.times_us[:1]
+    slot_us = _slot_us(said)
+    leaves: dict[int, list[bytes]] = {}
+    for ts_us, one in zip(stored.times_us, stored.leaves, strict=True):
+        leaves.setdefault(ts_us - ts_us % slot_us, []).append(one)
+    return [
+        start_us
+        for start_us in sorted(leaves.keys() | said.keys())
+        if not _agrees(leaves.get(start_us, []), said.get(start_us))
+    ]
+
+
+def _agrees(leaves: Sequence[bytes], said: Batch | None) -> bool:
+    return said is not None and said["count"] == len(leaves) and said["root"] == batch.batch_root(leaves)
+
+
+def _wrong_energies(device: str, stored: _Stored, said: Mapping[int, Batch], tick_us: int) -> Iterator[Finding]:
+    """Energies that do not follow from the registers of the stored readings (all of which are in their batches)."""
+    meters = {start_us: body for start_us, body in said.items() if "reg" in body}
+    if not meters or not tick_us:
+        return
+    slot_us = _slot_us(said)
+    for start_us, body in sorted(meters.items()):
+        parts = energies(stored.registers, stored.bad_us, start_us, slot_us=slot_us, period_us=tick_us)
+        edges = [
+            edge for part in parts for edge in ((part.start_register_wh, part.end_register_wh) if part else (0, 0))
+        ]
+        if body["reg"] != edges and any(body["reg"]):
+            what = f"registers are {edges}, the ledger settled {body['reg']} ({', '.join(COUNTERS)} at both edges)"
+            yield Finding("readings", f"{device} slot {culprit.at(start_us)}", what)
+
+
+def _named(
+    reader: StoreReader, folder: Path, batches: Batches, disagreeing: Mapping[str, Sequence[int]]
+) -> Iterator[Finding]:
+    """One finding for every reading that disagrees, or for the batch where it cannot be said which."""
+    received = culprit.received(folder, disagreeing.keys())
+    for device, starts in disagreeing.items():
+        said = batches.get(device)
+        if not said:
+            yield Finding("readings", device, "has readings, but no batch in the ledger")
+            continue
+        slot_us = _slot_us(said)
+        for start_us in starts:
+            try:
+                stored = {one.reading.ts_us: one for one in reader.readings(device, start_us, start_us + slot_us)}
+            except ValueError as error:
+                yield Finding(
+                    "readings", f"{device} slot {culprit.at(start_us)}", f"has a reading that is none: {error}"
+                )
+                continue
+            mine = received.of(device, start_us, start_us + slot_us)
+            yield from culprit.differences(device, start_us, stored, mine, said.get(start_us))
