@@ -24,6 +24,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -34,6 +35,8 @@ log = logging.getLogger(__name__)
 
 Kind = Literal["auto", "mosquitto", "embedded"]
 _HOST = "127.0.0.1"
+_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 10.0
+"""Before a broker that ended by itself is started again; doubled while that fails."""
 _SEARCH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin"))
 
 # Queues without limit: a QoS 1 meter message must not be dropped because a subscriber is busy planning.
@@ -61,7 +64,10 @@ def mosquitto_path() -> str | None:
 
 
 class Broker:
-    """Async context manager; `start()` and `stop()` by hand make a broker that goes away for a while, same port."""
+    """Async context manager; `start()` and `stop()` by hand make a broker that goes away for a while, same port.
+
+    A broker that ends by itself is started again on its port, where its clients find it.
+    """
 
     def __init__(self, kind: Kind = "auto", port: int = 0, *, ready_s: float = 10.0) -> None:
         """`port` 0 = chosen by the operating system at the first start. Raises BrokerError if kind is not there."""
@@ -69,6 +75,7 @@ class Broker:
         self._ready_s = ready_s
         self._guard: asyncio.subprocess.Process | None = None
         self._listener: asyncio.Task[None] | None = None
+        self._keeper: asyncio.Task[None] | None = None
         self._said: deque[str] = deque(maxlen=20)
         found = None if kind == "embedded" else mosquitto_path()
         if kind == "mosquitto" and found is None:
@@ -84,6 +91,32 @@ class Broker:
 
     async def start(self) -> None:
         """Start and return when a TCP connection works. Raises BrokerError (port in use, binary fails, no answer)."""
+        await self._launch()
+        self._keeper = asyncio.create_task(self._keep(), name="broker keeper")
+
+    async def stop(self) -> None:
+        """End the broker and wait for it. Harmless if it does not run."""
+        keeper, self._keeper = self._keeper, None
+        if keeper is not None:
+            keeper.cancel()
+            await asyncio.gather(keeper, return_exceptions=True)
+        await self._end()
+
+    async def _keep(self) -> None:
+        pause_s = _PAUSE_S
+        while True:
+            if self._guard is not None:
+                log.error("broker: %s ended by itself with status %s", self.kind, await self._guard.wait())
+            with suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.Event().wait(), pause_s)
+            try:
+                await self._launch()
+                pause_s = _PAUSE_S
+            except BrokerError as error:
+                log.error("broker: not started again: %s", error)
+                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    async def _launch(self) -> None:
         port = _claim(self.spec.port)
         self.spec = BrokerSpec(host=_HOST, port=port)
         if self.kind == "embedded":
@@ -102,11 +135,10 @@ class Broker:
         try:
             await self._ready()
         except BrokerError:
-            await self.stop()
+            await self._end()
             raise
 
-    async def stop(self) -> None:
-        """End the broker and wait for it. Harmless if it does not run."""
+    async def _end(self) -> None:
         guard, self._guard = self._guard, None
         if guard is None:
             return

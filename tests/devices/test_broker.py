@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -85,6 +86,32 @@ async def test_a_broker_can_go_away_and_come_back_on_its_port(kind: str, protoco
         assert await asyncio.to_thread(exchange, broker.spec, protocol) == list(range(COUNT))
     finally:
         await broker.stop()
+
+
+@pytest.mark.parametrize(("kind", "protocol"), kinds())
+async def test_a_broker_that_ended_by_itself_is_started_again_on_its_port(
+    kind: str, protocol: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker = Broker(kind)  # type: ignore[arg-type]
+    async with broker as spec:
+        assert broker._guard is not None
+        first = broker._guard.pid
+        os.killpg(first, signal.SIGKILL)  # the guard's session: itself and the broker
+        deadline = time.monotonic() + 10
+        while broker._guard is None or broker._guard.pid == first or not listens(spec.port):
+            assert time.monotonic() < deadline
+            await asyncio.to_thread(time.sleep, 0.02)
+        assert await asyncio.to_thread(exchange, spec, protocol) == list(range(COUNT))
+        assert "ended by itself" in caplog.text
+    assert not listens(spec.port)
+
+
+def listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
 
 
 async def test_a_port_in_use_is_said_with_its_mend() -> None:
