@@ -4,8 +4,9 @@
 Usage: python auditor.py BUNDLE.json [--key LOG_KEY]
 
 BUNDLE.json comes from `vpptwin ledger prove`. Checked are: the head's signature under the log's key; that every entry
-stands under that head; that every amount follows from the metered energy and the price written before the slot.
-Give the log's key (or a head) as you got it by another way: the one inside the bundle is the operator's word.
+stands under that head; that the main log anchored that head; that every amount follows from the metered energy and the
+price written before the slot. Give the main log's key as you got it by another way (it is in ledger.toml and in every
+head): the one inside the bundle is the operator's word.
 """
 
 from __future__ import annotations
@@ -29,22 +30,24 @@ class AuditError(Exception):
 
 
 def audit(bundle: dict[str, Any], key: str = "") -> dict[str, Any]:
-    """The bill's lines and sum, if all of it holds. Raises AuditError naming what does not."""
-    if bundle.get("format") != "vpptwin/proof/v1":
+    """The bill's lines and sum, if all of it holds. Raises AuditError naming what does not.
+
+    key : of the main log, as known by another way
+    """
+    if bundle.get("format") != "vpptwin/proof/v2":
         raise AuditError("not a proof bundle of this version")
-    size, root = _head(bundle["checkpoint"], key or bundle["key"])
-    entries: dict[str, Entry] = {}
-    for item in bundle["entries"]:
-        data = item["entry"].encode()
-        if not _stands(data, item["seq"], size, [bytes.fromhex(h) for h in item["path"]], root):
-            raise AuditError(f"entry {item['seq']} does not stand under the signed head")
-        entry = json.loads(data)
-        if entry["seq"] != item["seq"]:
-            raise AuditError(f"entry {item['seq']} is not where it says")
-        entries[entry["id"]] = entry
+    main = bundle.get("main")
+    size, root = _head(bundle["checkpoint"], bundle["key"] if main or not key else key)
+    entries = _entries(bundle, size, root)
     genesis = entries.get("genesis")
     if genesis is None or genesis["seq"] != 0:
         raise AuditError("the log's genesis entry is missing")
+    if ("party" in genesis["body"]) is not bool(main) or genesis["body"].get("party", bundle["party"]) != bundle[
+        "party"
+    ]:
+        raise AuditError("a bill of a party's own log needs the main log's anchor of it")
+    if main:
+        _anchored(main, key or main["key"], genesis, size, root)
     lines = [_line(entry, entries, bundle["party"], genesis["body"]) for entry in entries.values() if _moves(entry)]
     lines.sort(key=lambda line: line["seq"])
     _standing_once(lines)
@@ -53,22 +56,50 @@ def audit(bundle: dict[str, Any], key: str = "") -> dict[str, Any]:
             "total_micro": total, "total_wh": sum(line["wh"] for line in lines), "head": size}  # fmt: skip
 
 
+def _entries(proved: dict[str, Any], size: int, root: bytes) -> dict[str, Entry]:
+    """Entries by id, each of which stands under the head."""
+    entries: dict[str, Entry] = {}
+    for item in proved["entries"]:
+        data = item["entry"].encode()
+        if not _stands(data, item["seq"], size, [bytes.fromhex(h) for h in item["path"]], root):
+            raise AuditError(f"entry {item['seq']} does not stand under the signed head")
+        entry = json.loads(data)
+        if entry["seq"] != item["seq"]:
+            raise AuditError(f"entry {item['seq']} is not where it says")
+        entries[entry["id"]] = entry
+    return entries
+
+
+def _anchored(main: dict[str, Any], key: str, genesis: Entry, size: int, root: bytes) -> None:
+    """The main log, signed by its key, holds an entry that anchors this head of the party's log."""
+    if genesis["body"]["main"] != key:
+        raise AuditError("the party's log was begun under another main log's key")
+    for entry in _entries(main, *_head(main["checkpoint"], key)).values():
+        body = entry["body"]
+        if entry["type"] == "anchor" and (body["origin"], body["size"], body["root"]) == (
+            genesis["log"],
+            size,
+            root.hex(),
+        ):
+            return
+    raise AuditError("the main log's anchor of this head is missing")
+
+
 def _standing_once(lines: list[dict[str, Any]]) -> None:
     """A slot is settled by one entry at a time: the next run only after a reversal of the one before."""
     standing: dict[tuple[str, int], str] = {}
     for line in lines:
         if line["type"] == "reversal":
             standing = {key: identity for key, identity in standing.items() if identity != line["of"]}
-        elif (line["type"], line["slot"]) in standing:
-            raise AuditError(
-                f"slot {line['slot']} is settled twice: {standing[line['type'], line['slot']]}, {line['id']}"
-            )
-        else:
-            standing[line["type"], line["slot"]] = line["id"]
+            continue
+        what = (line["type"] + (line["contract"] or line["who"] or ""), line["slot"])
+        if what in standing:
+            raise AuditError(f"slot {line['slot']} is settled twice: {standing[what]}, {line['id']}")
+        standing[what] = line["id"]
 
 
 def _moves(entry: Entry) -> bool:
-    return entry["type"] in ("settlement", "residual", "reversal")
+    return entry["type"] in ("settlement", "clearing", "residual", "reversal")
 
 
 def _line(entry: Entry, entries: dict[str, Entry], party: str, genesis: Entry) -> dict[str, Any]:
@@ -77,20 +108,32 @@ def _line(entry: Entry, entries: dict[str, Entry], party: str, genesis: Entry) -
     where = f"entry {entry['seq']} ({entry['id']})"
     micro = sum(m for account, m, _ in body["postings"] if account == party)
     wh = sum(w for account, _, w in body["postings"] if account == party)
+    if party not in [account for account, _, _ in body["postings"]]:
+        raise AuditError(f"{where}: does not move the wallet of {party}")
     if sum(m for _, m, _ in body["postings"]):
         raise AuditError(f"{where}: postings do not sum to zero")
     if entry["type"] == "settlement":
-        _check_settlement(entry, entries, party, genesis)
+        check = _check_contract if "contract" in body else _check_settlement
+        check(entry, entries, genesis)
     if entry["type"] == "reversal":
         undone = entries.get(body["of"])
         if undone is None or body["postings"] != [[a, -m, -w] for a, m, w in undone["body"]["postings"]]:
             raise AuditError(f"{where}: is not the exact negation of {body['of']}")
-    named = {name: body.get(name) for name in ("slot", "run", "price_micro", "quality", "metering", "price", "of")}
+    names = ("slot", "run", "price_micro", "quality", "metering", "price", "of", "contract", "traded")
+    named = {"who": body.get("party"), **{name: body.get(name) for name in names}}
     return {"seq": entry["seq"], "id": entry["id"], "type": entry["type"], "wh": wh, "micro": micro, **named}
 
 
-def _check_settlement(entry: Entry, entries: dict[str, Entry], party: str, genesis: Entry) -> None:
-    body, where = entry["body"], f"entry {entry['seq']} ({entry['id']})"
+def _check_contract(entry: Entry, entries: dict[str, Entry], genesis: Entry) -> None:
+    body, terms = entry["body"], entries[entry["body"]["contract"]]["body"]
+    amount = _rounded(terms["wh"] * terms["price_micro"])
+    expected = [[terms["seller"], amount, terms["wh"]], [terms["buyer"], -amount, -terms["wh"]]]
+    if body["slot"] != terms["slot"] or body["postings"] != expected:
+        raise AuditError(f"entry {entry['seq']} ({entry['id']}): is not what {body['contract']} says")
+
+
+def _check_settlement(entry: Entry, entries: dict[str, Entry], genesis: Entry) -> None:
+    body, where, party = entry["body"], f"entry {entry['seq']} ({entry['id']})", entry["body"]["party"]
     metered, price = entries.get(body["metering"]), entries.get(body["price"])
     if metered is None or price is None:
         raise AuditError(f"{where}: the metering or price entry it rests on is missing")
@@ -103,12 +146,18 @@ def _check_settlement(entry: Entry, entries: dict[str, Entry], party: str, genes
             raise AuditError(f"{body['metering']}: energy does not follow from the registers")
     if prices["slot"] != body["slot"] or price["ts"] > body["slot"] + genesis["price_grace_us"]:
         raise AuditError(f"{where}: the price was not written before the slot")
-    rate = (prices["sell"] if wh >= 0 else prices["buy"]).get(party)
-    quotient, rest = divmod(wh * (rate or 0), 1000)
-    amount = quotient + (rest > 500 or (rest == 500 and quotient % 2 == 1))
-    expected = [[party, amount, wh], [genesis["operator"], -amount, 0]]
-    if body["price_micro"] != rate or body["postings"] != expected:
-        raise AuditError(f"{where}: {wh} Wh at {rate} micro/kWh is {amount} micro, not what was posted")
+    rest = wh - body.get("traded", 0)
+    rate = (prices["sell"] if rest >= 0 else prices["buy"]).get(party)
+    amount = _rounded(rest * (rate or 0))
+    other = ["clearing", -amount, -rest] if "party" in genesis else [genesis["operator"], -amount, 0]
+    if body["price_micro"] != rate or body["postings"] != [[party, amount, rest], other]:
+        raise AuditError(f"{where}: {rest} Wh at {rate} micro/kWh is {amount} micro, not what was posted")
+
+
+def _rounded(thousandths: int) -> int:
+    """Whole micro-units, ties to even."""
+    quotient, rest = divmod(thousandths, 1000)
+    return quotient + (rest > 500 or (rest == 500 and quotient % 2 == 1))
 
 
 def _head(checkpoint: str, key: str) -> tuple[int, bytes]:
@@ -155,7 +204,7 @@ def main(arguments: list[str]) -> int:
     """0 the bill holds, 1 it does not, 3 it cannot be read."""
     parser = argparse.ArgumentParser(description="Check a bill of a vpptwin ledger offline.")
     parser.add_argument("bundle", type=Path)
-    parser.add_argument("--key", default="", help="the log's key as you got it by another way")
+    parser.add_argument("--key", default="", help="the main log's key as you got it by another way")
     options = parser.parse_args(arguments)
     try:
         bill = audit(json.loads(options.bundle.read_text()), options.key)

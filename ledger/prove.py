@@ -1,4 +1,7 @@
-"""A proof to take away: a party's bill with every entry it rests on. For one entry see receipt."""
+"""A proof to take away: a party's bill with every entry it rests on. For one entry see receipt.
+
+From a party's own log the bundle also holds the main log's entry that anchors the head it is proved under.
+"""
 
 from __future__ import annotations
 
@@ -11,32 +14,54 @@ from ledger.errors import LedgerError
 from ledger.rules import MOVES
 from ledger.store import Store, reading
 
-BUNDLE = "vpptwin/proof/v1"
+BUNDLE = "vpptwin/proof/v2"
 
 
-def bundle(folder: Path, party: str, since_us: int, until_us: int, *, name: str = places.MAIN) -> dict[str, Any]:
-    """All that moved a party's wallet for slots starting in [since, until), with metering and price entries below.
+def bundle(folder: Path, party: str, since_us: int, until_us: int) -> dict[str, Any]:
+    """All that moved a party's wallet for slots starting in [since, until), with what it rests on, and audit paths.
 
-    Each has its audit path under the last signed head; ledger/auditor.py checks the bundle without the ledger.
+    From the party's own log if it has one, under the head that the main log anchored last; else from the main log,
+    under its last signed head. ledger/auditor.py checks the bundle without the ledger.
 
     Raises LedgerError if no head is signed yet, or if the party has nothing in these slots.
     """
+    folder = places.ledger_folder(folder)
+    own = places.party(party) in places.logs(folder)
+    anchor = _anchor(folder, party) if own else {}
+    name = places.party(party) if own else places.MAIN
     with reading(folder, name) as store:
-        size, signed = _signed(store)
+        size, signed = _signed(store, anchor.pop("size", None))
         chosen = _chosen(store, party, since_us, until_us, size)
         if not chosen:
             raise LedgerError(f"nothing of {party} in these slots under the signed head", where="prove")
-        key = _log_key(store, size)
-        items = [{"seq": seq, "entry": data.decode(), "path": _hex(_path(store, seq, size))} for seq, data in chosen]
-    return {
-        "format": BUNDLE,
-        "party": party,
-        "since": since_us,
-        "until": until_us,
-        "key": key,
-        "checkpoint": signed,
-        "entries": items,
-    }
+        proved = _proved(store, chosen, size, signed)
+    facts = {"format": BUNDLE, "party": party, "since": since_us, "until": until_us, **proved}
+    return {**facts, "main": anchor} if own else facts
+
+
+def _proved(store: Store, chosen: Iterable[tuple[int, bytes]], size: int, signed: str) -> dict[str, Any]:
+    """Entries with their audit paths, the head they stand under and its key."""
+    items = [
+        {"seq": seq, "entry": data.decode(), "path": [h.hex() for h in tlog.inclusion(store.node, seq, size)]}
+        for seq, data in chosen
+    ]
+    return {"key": _log_key(store, size), "checkpoint": signed, "entries": items}
+
+
+def _anchor(folder: Path, party: str) -> dict[str, Any]:
+    """The main log's last entry that anchors the party's log, proved; `size` is that of the anchored head."""
+    with reading(folder, places.party(party)) as store:
+        log = store.meta()["log"]
+    with reading(folder, places.MAIN) as store:
+        size, signed = _signed(store, None)
+        last: tuple[int, bytes, int] | None = None
+        for seq, _, kind, _, _, data in store.rows():
+            if kind == "anchor" and seq < size:
+                body = canon.loads(data)["body"]
+                last = (seq, data, body["size"]) if body["origin"] == log else last
+        if last is None:
+            raise LedgerError(f"{log} is not anchored yet", where="prove", mend="anchor it: `vpptwin ledger anchor`")
+        return {**_proved(store, [last[:2]], size, signed), "size": last[2]}
 
 
 def _chosen(store: Store, party: str, since_us: int, until_us: int, size: int) -> list[tuple[int, bytes]]:
@@ -47,17 +72,16 @@ def _chosen(store: Store, party: str, since_us: int, until_us: int, size: int) -
     for seq, _, kind, eid, _, data in store.rows():
         if seq >= size or kind not in MOVES:
             continue
-        entry = canon.loads(data)
-        body = entry["body"]
-        mine = any(account == party for account, _, _ in body["postings"])
+        body = canon.loads(data)["body"]
         if kind == "reversal":
             here = body["of"] in ids
         else:
-            here = since_us <= body["slot"] < until_us and (mine and body.get("party", party) == party)
+            mine = any(account == party for account, _, _ in body["postings"])
+            here = mine and since_us <= body["slot"] < until_us
         if here:
             ids.add(eid)
             moving[seq] = data
-            wanted |= {body.get("metering", ""), body.get("price", "")}
+            wanted |= {body.get(name, "") for name in ("metering", "price", "contract")}
     if not moving:
         return []
     rests = [(seq, data) for seq, _, data in store.find(sorted(wanted - {""})).values() if seq < size]
@@ -76,16 +100,10 @@ def _log_key(store: Store, size: int) -> str:
     return key
 
 
-def _signed(store: Store) -> tuple[int, str]:
-    last = store.last_checkpoint()
-    if last is None:
+def _signed(store: Store, size: int | None) -> tuple[int, str]:
+    """The signed head of a size, or the last one."""
+    heads = dict(store.checkpoints())
+    if not heads or (size is not None and size not in heads):
         raise LedgerError("no head is signed yet", where="prove", mend="sign one (checkpoint, or close the ledger)")
-    return last
-
-
-def _path(store: Store, seq: int, size: int) -> list[bytes]:
-    return tlog.inclusion(store.node, seq, size)
-
-
-def _hex(path: Iterable[bytes]) -> list[str]:
-    return [h.hex() for h in path]
+    chosen = max(heads) if size is None else size
+    return chosen, heads[chosen]
