@@ -3,10 +3,11 @@
 from ledger.batch import batch_root, nonce, reading_leaf
 from ledger.books import Books
 from ledger.chain import Draft, Head
-from ledger.core import Ledger, Receipt
+from ledger.core import Ledger
 from ledger.errors import LedgerError
 from ledger.intervals import SlotEnergy, slot_energy
 from ledger.keys import KeyRing
+from ledger.sealing import Receipt
 from ledger.settle import settle_slot
 from ledger.verify import Finding, Report
 

@@ -5,7 +5,9 @@ Writing, opening, replaying and verifying all go through `Chain`, so they cannot
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from ledger import canon, rules, tlog
@@ -25,6 +27,11 @@ _HEADER: dict[str, type] = {
     "type": str,
     "v": int,
 }
+_NAMES = _HEADER.keys()
+_SIGNED_NAMES = {*_HEADER, "sig"}
+_VALUES = itemgetter(*_HEADER)
+_TYPES = list(_HEADER.values())
+_WORD = re.compile(r"[!-~]{1,128}").fullmatch
 
 
 class Draft(NamedTuple):
@@ -47,7 +54,8 @@ class Row(NamedTuple):
     leaf: bytes
     data: bytes
     nodes: list[tuple[int, int, bytes]]
-    postings: list[rules.Posting]
+    postings: Sequence[Sequence[Any]]
+    """(account, micro, Wh) of each leg."""
 
 
 class Head(NamedTuple):
@@ -80,7 +88,7 @@ class Chain:
         self.tree = tlog.Frontier()
         self.state: dict[tuple[Any, ...], Any] = {}
         self._before: tuple[int, int, str, tlog.Frontier] | None = None
-        self._undo: dict[tuple[Any, ...], Any] = {}
+        self._undo: list[dict[tuple[Any, ...], Any]] = []
 
     def seal(self, draft: Draft, now_us: int, signing: Signing) -> Row:
         """Make the next entry of a draft and apply it. Raises EntryRefused or CanonError, changing nothing."""
@@ -101,8 +109,7 @@ class Chain:
             sig = signing(draft.by, rules.actor_message(entry))
         if sig is not None:
             entry["sig"] = dict(sig)
-        data = canon.dumps(entry)
-        return self._apply(data, canon.reread(data))
+        return self._apply(*canon.sealed(entry))
 
     def accept(self, data: bytes) -> Row:
         """Apply the canonical bytes of the next entry. Raises CanonError or EntryRefused, changing nothing."""
@@ -113,12 +120,11 @@ class Chain:
         facts = rules.changes(self.state, entry)
         leaf = tlog.leaf_hash(data)
         if self._before is not None:
-            for key in facts:
-                if key not in self._undo:
-                    self._undo[key] = self.state.get(key, _ABSENT)
+            get = self.state.get
+            self._undo.append({key: get(key, _ABSENT) for key in facts})
         self.state.update(facts)
         nodes = self.tree.push(leaf)
-        postings = rules.postings_of(entry) if entry["type"] in rules.MOVES else []
+        postings = entry["body"]["postings"] if entry["type"] in rules.MOVES else _NOTHING
         row = Row(self.size, entry["ts"], entry["type"], entry["id"], leaf, data, nodes, postings)
         self.size, self.ts, self.prev = self.size + 1, entry["ts"], leaf.hex()
         return row
@@ -130,36 +136,36 @@ class Chain:
     def begin(self) -> None:
         """From here on all may be undone by `rollback`, until `commit`."""
         self._before = (self.size, self.ts, self.prev, self.tree.copy())
-        self._undo = {}
+        self._undo = []
 
     def commit(self) -> None:
         """Keep what was done since `begin`."""
-        self._before, self._undo = None, {}
+        self._before, self._undo = None, []
 
     def rollback(self) -> None:
         """Return to where `begin` was called."""
         if self._before is None:
             return
         self.size, self.ts, self.prev, self.tree = self._before
-        for key, value in self._undo.items():
-            if value is _ABSENT:
-                del self.state[key]
-            else:
-                self.state[key] = value
+        for before in reversed(self._undo):
+            for key, value in before.items():
+                if value is _ABSENT:
+                    del self.state[key]
+                else:
+                    self.state[key] = value
         self.commit()
 
     def touched(self) -> dict[str, tuple[int, int]]:
         """Wallets changed since `begin`: account -> (micro, Wh)."""
-        return {key[1]: self.state[key] for key in self._undo if key[0] == "wallet"}
+        return {key[1]: self.state[key] for facts in self._undo for key in facts if key[0] == "wallet"}
 
     def _fits(self, entry: dict[str, Any]) -> None:
         """Header: fields, types, place, chain, time. The rules look at the rest."""
-        extra = entry.keys() - _HEADER.keys()
-        if _HEADER.keys() - entry.keys() or extra - {"sig"}:
+        if entry.keys() != _NAMES and entry.keys() != _SIGNED_NAMES:
             raise EntryRefused("not the fields of an entry", where=f"entry {self.size}", mend=", ".join(_HEADER))
-        for name, kind in _HEADER.items():
-            if type(entry[name]) is not kind:
-                raise EntryRefused(f"{name} is not {kind.__name__}", where=f"entry {self.size}")
+        if list(map(type, _VALUES(entry))) != _TYPES:
+            wrong = next(name for name, kind in _HEADER.items() if type(entry[name]) is not kind)
+            raise EntryRefused(f"{wrong} is not {_HEADER[wrong].__name__}", where=f"entry {self.size}")
         if entry["v"] != VERSION:
             rules_refuse(entry, f"entry version {entry['v']}, this program knows {VERSION}")
         if entry["log"] != self.log:
@@ -168,7 +174,7 @@ class Chain:
             rules_refuse(entry, f"does not follow entry {self.size - 1}: seq or prev differs")
         if entry["ts"] <= self.ts:
             rules_refuse(entry, f"time {entry['ts']} is not after that of the entry before ({self.ts})")
-        if not (_is_word(entry["id"]) and _is_word(entry["by"])):
+        if not (_WORD(entry["id"]) and _WORD(entry["by"])):
             rules_refuse(entry, "id and by are 1 to 128 printable ASCII characters without space")
 
 
@@ -178,7 +184,4 @@ def rules_refuse(entry: Mapping[str, Any], why: str) -> None:
 
 
 _ABSENT = object()
-
-
-def _is_word(text: str) -> bool:
-    return 0 < len(text) <= 128 and text.isascii() and text.isprintable() and " " not in text
+_NOTHING: tuple[Any, ...] = ()

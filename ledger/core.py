@@ -9,24 +9,16 @@ from fractions import Fraction
 from pathlib import Path
 from threading import Lock
 from types import MappingProxyType, TracebackType
-from typing import Any, Literal, NamedTuple
+from typing import Any, TypeVar
 
 from ledger import canon, drafts, note, places, rules, start, tlog
-from ledger.chain import Draft, Head, Row, same_content
-from ledger.errors import ClockBehind, LedgerBroken, LedgerError, NoteError, ProofError
+from ledger.chain import Chain, Draft, Head, Row, Signing
+from ledger.errors import CanonError, ClockBehind, EntryRefused, LedgerBroken, LedgerError, NoteError, ProofError
 from ledger.keys import KeyRing
 from ledger.rate import onchain_rate
+from ledger.sealing import CLOCK_LIMIT_US, Known, Receipt, sealed, sealed_each
 
-CLOCK_LIMIT_US = 5_000_000
-"""A clock further behind the last entry than this blocks checkpoints."""
-
-
-class Receipt(NamedTuple):
-    """Where an entry stands. `exists`: it stood there before, with the same content."""
-
-    seq: int
-    leaf: str
-    status: Literal["appended", "exists"]
+Result = TypeVar("Result")
 
 
 class Ledger:
@@ -124,21 +116,11 @@ class Ledger:
         Raises IdConflict (id exists with another content), EntryRefused (a rule), CanonError (no canonical form);
         LedgerBroken if the store fails: then close, reopen and verify, never retry.
         """
-        items = [Draft(*draft) for draft in drafts]
-        with self._busy:
-            now = self._ready()
-            try:
-                known = self._store.find([item.id for item in items])
-            except (sqlite3.Error, UnicodeEncodeError) as error:
-                raise LedgerError(f"ids: {error}", where="append", mend="ids are ASCII words") from error
-            self._chain.begin()
-            try:
-                rows, receipts = self._sealed(items, known, now)
-            except BaseException:
-                self._chain.rollback()
-                raise
-            self._commit(rows)
-            return receipts
+        return self._append([Draft(*draft) for draft in drafts], sealed)
+
+    def append_each(self, drafts: Sequence[Draft]) -> list[Receipt | EntryRefused | CanonError]:
+        """Append those that are allowed in one durable transaction; the others' places hold the refusal."""
+        return self._append(drafts, sealed_each)
 
     def head(self) -> Head:
         """Size and root now."""
@@ -229,37 +211,25 @@ class Ledger:
     ) -> None:
         self.close()
 
-    def _sealed(
-        self, items: Sequence[Draft], known: Mapping[str, tuple[int, bytes, bytes]], now: int
-    ) -> tuple[list[Row], list[Receipt]]:
-        """The rows of new entries, and a receipt per item."""
-        rows: list[Row] = self._clock_rows(now)
-        receipts: list[Receipt] = []
-        fresh: dict[str, Row] = {}
-        for item in items:
-            if (old := fresh.get(item.id)) is not None:
-                same_content(old.data, item)
-                receipts.append(Receipt(old.seq, old.leaf.hex(), "exists"))
-            elif item.id in known:
-                seq, leaf, data = known[item.id]
-                same_content(data, item)
-                receipts.append(Receipt(seq, leaf.hex(), "exists"))
-            else:
-                row = self._chain.seal(item, now, self._sign)
-                fresh[item.id] = row
-                rows.append(row)
-                receipts.append(Receipt(row.seq, row.leaf.hex(), "appended"))
-        return (rows if fresh else []), receipts
-
-    def _clock_rows(self, now: int) -> list[Row]:
-        """An entry that says the clock fell behind, or that it has caught up again."""
-        chain = self._chain
-        said = bool(chain.state.get(("clock",), 0))
-        cured = said and now > chain.ts
-        if not cured and (said or chain.ts - now <= CLOCK_LIMIT_US):
-            return []
-        body = {"behind_us": 0 if cured else chain.ts - now}
-        return [chain.seal(Draft("tool.clock", body, f"clk:{chain.size}", chain.log), now, self._sign)]
+    def _append(
+        self,
+        items: Sequence[Draft],
+        seal: Callable[[Chain, Sequence[Draft], Known, int, Signing], tuple[list[Row], list[Result]]],
+    ) -> list[Result]:
+        with self._busy:
+            now = self._ready()
+            try:
+                known = self._store.find([item.id for item in items])
+            except (sqlite3.Error, UnicodeEncodeError) as error:
+                raise LedgerError(f"ids: {error}", where="append", mend="ids are ASCII words") from error
+            self._chain.begin()
+            try:
+                rows, results = seal(self._chain, items, known, now, self._sign)
+            except BaseException:
+                self._chain.rollback()
+                raise
+            self._commit(rows)
+            return results
 
     def _commit(self, rows: Sequence[Row]) -> None:
         if not rows:

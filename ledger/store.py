@@ -32,6 +32,8 @@ SCHEMA = (
     "CREATE TABLE checkpoint (size INTEGER PRIMARY KEY, note TEXT NOT NULL) STRICT",
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID",
 )
+WAL_PAGES = 4000
+"""The write-ahead log is folded into the file after so many pages: pages written often are then written once."""
 _ENTRY = "INSERT INTO entry VALUES (?,?,?,?,?,?)"
 _NODE = "INSERT INTO node VALUES (?,?,?)"
 _POSTING = "INSERT INTO posting VALUES (?,?,?,?,?)"
@@ -51,6 +53,7 @@ class Store:
         if not readonly:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
+            self._db.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
 
     @classmethod
     def create(cls, path: Path, meta: Mapping[str, str]) -> Store:
