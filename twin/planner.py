@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import msgspec
+
 from controller.case import Case
 from controller.errors import ControllerError
 from controller.plan import Budget, Plan, Stage
@@ -16,6 +18,8 @@ from twin.clock import iso
 from twin.worker import SolveFailed
 
 log = logging.getLogger(__name__)
+DEAREST_PER_KWH = 1e6
+"""No price on earth; a larger one, or none at all, is a mechanism's fault and would not fit into the ledger."""
 
 
 class Solver(Protocol):
@@ -130,11 +134,37 @@ def _end_us(plan: Plan) -> int:
 
 
 def _check(plan: Plan, case: Case) -> None:
-    """Refuse a plan that does not cover its case or holds a number that is none (a plugged-in mechanism's fault)."""
-    if plan.start_us != case.start_us or plan.slots != case.slots:
-        raise SolveFailed("the plan does not cover its case", where=plan.mechanism)
-    rows = [*plan.buy_per_kwh.values(), *plan.sell_per_kwh.values()]
-    if any(len(row) != case.slots or not all(map(math.isfinite, row)) for row in rows):
-        raise SolveFailed("a price row is short or not finite", where=plan.mechanism)
-    if any(row is not None and len(row) != case.slots for row in plan.orders.values()):
-        raise SolveFailed("an order row is short", where=plan.mechanism)
+    """Refuse a plan that could not be followed, announced or settled (a plugged-in mechanism's fault)."""
+    try:
+        # Building a struct checks no types; reading one does.
+        msgspec.msgpack.decode(msgspec.msgpack.encode(plan), type=Plan)
+    except (msgspec.MsgspecError, TypeError, ValueError, OverflowError) as error:
+        raise SolveFailed(f"not a sound plan: {error}", where=plan.mechanism) from error
+    wrong = _wrong_cover(plan, case) or _wrong_prices(plan, case) or _wrong_orders(plan, case)
+    if wrong:
+        raise SolveFailed(wrong, where=plan.mechanism)
+
+
+def _wrong_cover(plan: Plan, case: Case) -> str:
+    covers = plan.start_us == case.start_us and plan.slot_s == case.slot_s and plan.slots == case.slots
+    return "" if covers else "the plan does not cover its case"
+
+
+def _wrong_prices(plan: Plan, case: Case) -> str:
+    for prices in (plan.buy_per_kwh, plan.sell_per_kwh):
+        missing = sorted({party.id for party in case.parties if party.role == "prosumer"} - prices.keys())
+        if missing:
+            return f"no price for {', '.join(missing)}"
+        for row in prices.values():
+            if len(row) != case.slots or not all(abs(price) < DEAREST_PER_KWH for price in row):
+                return "a price row is short or not finite"
+    return ""
+
+
+def _wrong_orders(plan: Plan, case: Case) -> str:
+    for row in plan.orders.values():
+        if row is not None and len(row) != case.slots:
+            return "an order row is short"
+        if row is not None and not all(math.isfinite(order.value_per_kwh or 0.0) for order in row):
+            return "an order whose value is not finite"
+    return ""

@@ -158,6 +158,30 @@ def short_price(plan: Plan) -> Plan:
     return msgspec.structs.replace(plan, sell_per_kwh={**plan.sell_per_kwh, party: row[:-1]})
 
 
+def absurd_price(plan: Plan) -> Plan:
+    party, row = next(iter(plan.buy_per_kwh.items()))
+    return msgspec.structs.replace(plan, buy_per_kwh={**plan.buy_per_kwh, party: (1e12, *row[1:])})
+
+
+def a_party_without_price(plan: Plan) -> Plan:
+    return msgspec.structs.replace(plan, sell_per_kwh={"home-2": plan.sell_per_kwh["home-2"]})
+
+
+def spoiled_order(**fields: object) -> Change:
+    def spoil(plan: Plan) -> Plan:
+        row = plan.orders["bat-1"]
+        assert row is not None
+        return msgspec.structs.replace(
+            plan, orders={**plan.orders, "bat-1": (msgspec.structs.replace(row[0], **fields), *row[1:])}
+        )
+
+    return spoil
+
+
+def prices_that_are_none(plan: Plan) -> Plan:
+    return msgspec.structs.replace(plan, buy_per_kwh=None)
+
+
 def short_orders(plan: Plan) -> Plan:
     row = plan.orders["bat-1"]
     assert row is not None
@@ -174,6 +198,12 @@ def another_time(plan: Plan) -> Plan:
         (nan_price, "a price row is short or not finite"),
         (short_price, "a price row is short or not finite"),
         (short_orders, "an order row is short"),
+        (absurd_price, "a price row is short or not finite"),
+        (a_party_without_price, "no price for home-1"),
+        (spoiled_order(p_ref_w=math.nan), "not a sound plan: Expected `int`, got `float` - at `$.orders"),
+        (spoiled_order(kind="explode"), "not a sound plan: Invalid enum value 'explode'"),
+        (spoiled_order(value_per_kwh=math.inf), "an order whose value is not finite"),
+        (prices_that_are_none, "not a sound plan: Expected `object`, got `None` - at `$.buy_per_kwh`"),
         (another_time, "the plan does not cover its case"),
     ],
 )
