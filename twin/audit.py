@@ -23,6 +23,8 @@ from twin.metering import COUNTERS, energies, leaf_maker
 from twin.store import StoreReader
 
 STORE = "telemetry.db"
+SUMMARY = "summary.json"
+"""Written when a run has ended in order."""
 
 Batch = Mapping[str, Any]
 """Body of the latest metering entry of a device and slot."""
@@ -51,12 +53,13 @@ def audit(folder: Path, heads: Sequence[str] = ()) -> Audit:
 
 def _telemetry(reader: StoreReader, folder: Path) -> Iterator[Finding]:
     batches, tick_us = _metered(places.ledger_folder(folder))
+    until_us = _vouched_until_us(folder, batches)
     disagreeing: dict[str, list[int]] = {}
     kinds = reader.devices()
     for device in sorted(batches.keys() | kinds.keys()):
         said = batches.get(device, {})
         stored = _Stored.read(reader, device, kinds.get(device, ""))
-        if wrong := _wrong_batches(stored, said):
+        if wrong := [start_us for start_us in _wrong_batches(stored, said) if start_us < until_us]:
             disagreeing[device] = wrong
         else:
             yield from _wrong_energies(device, stored, said, tick_us)
@@ -117,6 +120,15 @@ def _metered(ledger: Path) -> tuple[Batches, int]:
         else:
             facts = entry["facts"]
     return batches, int(facts.get("tick_s", 0)) * 1_000_000
+
+
+def _vouched_until_us(folder: Path, batches: Batches) -> float:
+    """Where the ledger's word ends. A run that was killed leaves readings of a slot that it never closed: stored, but
+    not settled yet. A run that ended has closed everything."""
+    if (folder / SUMMARY).exists():
+        return float("inf")
+    known = [body["start"] + body["period_s"] * 1_000_000 for said in batches.values() for body in said.values()]
+    return float(max(known, default=0))
 
 
 def _slot_us(said: Mapping[int, Batch]) -> int:

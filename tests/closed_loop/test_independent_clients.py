@@ -149,7 +149,7 @@ def test_every_device_says_where_it_listens(plant: Running) -> None:
 
 def test_pysunspec2_reads_a_pv_inverter(inverter: Callable[[str], Any], listener: Listener) -> None:
     pv = inverter("pv-1")
-    assert [number for number in pv.models if isinstance(number, int)] == [1, 701, 702, 704]
+    assert [number for number in pv.models if isinstance(number, int)] == [1, 701, 702, 704, 714, 715]
     assert (pv.common[0].Mn.cvalue, pv.common[0].SN.cvalue) == ("vpptwin", "pv-1")
     assert pv.DERCapacity[0].WMaxRtg.cvalue == 4000
     measured = pv.DERMeasureAC[0]
@@ -163,7 +163,7 @@ def test_pysunspec2_sets_a_battery_and_its_power_and_the_homes_meter_follow(
     inverter: Callable[[str], Any], listener: Listener
 ) -> None:
     battery = inverter("bat-1")
-    assert [number for number in battery.models if isinstance(number, int)] == [1, 701, 702, 704, 713]
+    assert [number for number in battery.models if isinstance(number, int)] == [1, 701, 702, 704, 713, 714, 715]
     assert battery.DERCapacity[0].WDisChaRteMaxRtg.cvalue == 5000
     storage, measured, control = battery.DERStorageCapacity[0], battery.DERMeasureAC[0], battery.DERCtlAC[0]
     storage.read()
