@@ -26,6 +26,8 @@ class LinkSpec:
     baud: int = 9600
     parity: Literal["N", "E", "O"] = "N"
     stop_bits: Literal[1, 2] = 1
+    real: bool = False
+    """True for hardware (or another program): its devices are not emulated, they are there."""
 
     @property
     def where(self) -> str:
@@ -75,6 +77,10 @@ class DeviceSpec:
     map: str | None = None
     """`sunspec`, or the name of a shipped register map (devices/maps), or a path of one; None for MQTT."""
     mqtt: bool = False
+    adapter: str | None = None
+    """For a meter that speaks JSON of its own: a shipped adapter (devices/adapters) or a path of one."""
+    topic: str | None = None
+    """The meter's own MQTT topic, as its adapter wants it."""
     is_grid: bool = False
     """True for the grid meter: its owner is the grid, so p_w > 0 is import into the site and its e_exp_wh counts it."""
     model: Mapping[str, Any] = field(default_factory=dict)
@@ -92,3 +98,7 @@ class BrokerSpec:
     port: int = 0
     username: str | None = None
     password: str | None = field(default=None, repr=False)
+    tls_ca: str | None = None
+    """Path of the certificate authority that signed the broker's certificate; None = no TLS."""
+    passwords: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Of emulated devices that log in under their own names, by id."""

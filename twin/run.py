@@ -66,6 +66,11 @@ def prepare(options: RunOptions, out: Path | None, *, force: bool) -> Prepared:
         raise UsageError(
             "a budget in seconds in lockstep", where="mechanism.budget.wall_s", mend="leave it out, or --clock wall"
         )
+    real = [link.id for link in site.links if link.real]
+    if real and options.clock != "wall":
+        raise UsageError(
+            f"real devices on {', '.join(real)} live in real time", where="--clock", mend="run with --clock wall"
+        )
     dataset = None if site.data is None else DataSet.open(site.data)
     now_us = WallClock().now_us()
     begin_us = instant_us(parse_start(options.start), site.zone) if options.start else start_us(site, dataset, now_us)
@@ -154,6 +159,8 @@ async def _loop(prepared: Prepared, plant: Plant, session: Session, stop: Stop, 
                 await service.take_last(t_us, expected)
                 break
             await service.tick(t_us, expected)
+            for device in plant.real:
+                plant.observe(device, service.image.value(device, "p_w", service.max_age_s))
             for task in background:
                 if task.done():
                     task.result()

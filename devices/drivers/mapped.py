@@ -34,6 +34,8 @@ class MappedDriver(Driver):
             )
         self.map = map_
         self._due_us = dict.fromkeys(map_.groups, -(2**62))
+        parts = map_.derived[_POWER].names if _POWER in map_.derived else {_POWER}
+        self._powers = frozenset(point.row.group for name, point in map_.points.items() if name in parts)
         self._names = dict(GRID_TWINS) if spec.is_grid else {}
         """Catalogue names of points that the map calls otherwise."""
         rules = map_.transport
@@ -57,6 +59,8 @@ class MappedDriver(Driver):
 
     async def read(self, link: ModbusLink, now_us: int) -> Values:
         due = [group for group, due_us in self._due_us.items() if now_us >= due_us]
+        if due:  # a reading without its power is worth nothing: what makes it is read with whatever is due
+            due += sorted(self._powers.difference(due))
         values = await self._read_blocks(link, self.map.blocks_of(*due)) if due else {}
         for group in due:
             self._due_us[group] = now_us + math.floor(self.map.groups[group] * 1_000_000)

@@ -39,8 +39,6 @@ class SunSpecDriver(Driver):
 
     def __init__(self, spec: DeviceSpec, unit: int) -> None:
         super().__init__(spec, unit)
-        self.local = False
-        """True while the device says that it takes orders only from its own panel (715.LocRemCtl)."""
         self._found: dict[int, Found] = {}
         self._reads: tuple[ReadPlan, ...] = ()
         self._control_read: ReadPlan | None = None

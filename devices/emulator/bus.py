@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from devices.description import DeviceSpec
 from devices.emulator.behaviour import Behaviour
-from devices.emulator.machines import Demand, Machine, machine
+from devices.emulator.machines import Demand, Machine, ObservedMachine, machine
 from devices.emulator.unit import Command, Values
 from devices.errors import DeviceError
 from devices.models.counter import EnergyCounters
@@ -23,8 +23,10 @@ Series = Callable[[str, int, int], float | None]
 class Meter:
     """What one meter measures; `p_w` is its owner's net power."""
 
-    def __init__(self, device: DeviceSpec, members: Sequence[Machine]) -> None:
-        self.device = device
+    def __init__(self, device: DeviceSpec, members: Sequence[Machine], real: bool = False) -> None:
+        """`real`: it is no emulated meter; what it shows is told by `observed_w`."""
+        self.device, self.real = device, real
+        self.observed_w: float | None = None
         self.parameters = MeterParameters.of(device)
         self.p_w = 0.0
         self.known = True
@@ -33,6 +35,9 @@ class Meter:
 
     def measure(self, demand: Demand) -> float:
         """Net power of the party over the step; gaps count as no flow and make the meter unknown."""
+        if self.real:
+            self.known, self.p_w = self.observed_w is not None, self.observed_w or 0.0
+            return self.p_w
         own_w = None if self.parameters.series is None else demand(self.parameters.series)
         self.known = (self.parameters.series is None or own_w is not None) and all(one.known for one in self._members)
         self.p_w = self.parameters.base_w(own_w) + sum(one.p_w for one in self._members)
@@ -64,16 +69,27 @@ class Bus:
     """All that has power. Raises DeviceError unless each party has one meter and the site one grid meter."""
 
     def __init__(
-        self, devices: Sequence[DeviceSpec], behaviours: Mapping[str, Behaviour], series: Series, phase: float
+        self,
+        devices: Sequence[DeviceSpec],
+        behaviours: Mapping[str, Behaviour],
+        series: Series,
+        phase: float,
+        real: frozenset[str] = frozenset(),
     ) -> None:
-        """`phase`: of the frequency's slow swing, in turns (from the run's seed)."""
+        """`phase`: of the frequency's slow swing, in turns (from the run's seed); `real`: devices that are told of."""
         self._series = series
         self._phase = phase
         self._t_us = 0
-        self.machines = {one.id: machine(one, behaviours[one.id]) for one in devices if one.kind != "meter"}
+        self.machines = {
+            one.id: ObservedMachine(one, behaviours[one.id]) if one.id in real else machine(one, behaviours[one.id])
+            for one in devices
+            if one.kind != "meter"
+        }
         meters = [one for one in devices if one.kind == "meter"]
         self.grid = _grid_meter(meters)
-        self._homes = {one.party: _home_meter(one, self.machines.values()) for one in meters if not one.is_grid}
+        self._homes = {
+            one.party: _home_meter(one, self.machines.values(), one.id in real) for one in meters if not one.is_grid
+        }
         _check_parties(meters, self.machines.values())
         self.meters: dict[str, Meter] = {one.device.id: one for one in (*self._homes.values(), self.grid)}
 
@@ -84,6 +100,12 @@ class Bus:
     def initialise(self, t_us: int, look_back_us: int) -> None:
         """Powers as of t_us, from the data of the `look_back_us` before it; no energy flows."""
         self._advance(t_us - look_back_us, t_us, 0.0, {})
+
+    def observe(self, device: str, p_w: float | None) -> None:
+        """The power that a real device shows, from the next step on; None = it shows none."""
+        one = self.meters.get(device) or self.machines[device]
+        if isinstance(one, (Meter, ObservedMachine)):
+            one.observed_w = p_w
 
     def report(self, device: str) -> Values:
         """What a device would report now."""
@@ -125,8 +147,8 @@ def _grid_meter(meters: Sequence[DeviceSpec]) -> Meter:
     return Meter(found[0], ())
 
 
-def _home_meter(meter: DeviceSpec, machines: Iterable[Machine]) -> Meter:
-    return Meter(meter, [one for one in machines if one.device.party == meter.party])
+def _home_meter(meter: DeviceSpec, machines: Iterable[Machine], real: bool) -> Meter:
+    return Meter(meter, [one for one in machines if one.device.party == meter.party], real)
 
 
 def _check_parties(meters: Sequence[DeviceSpec], machines: Iterable[Machine]) -> None:

@@ -159,6 +159,18 @@ class TurbineMachine(Machine):
         }
 
 
+class ObservedMachine(Machine):
+    """A real device among emulated ones: its power is what it shows, and nothing is served for it."""
+
+    def __init__(self, device: DeviceSpec, behaviour: Behaviour) -> None:
+        super().__init__(device, Nameplate(0.0, 0.0))
+        self.observed_w: float | None = None
+
+    def power(self, dt_s: float, command: Command, demand: Demand) -> float:
+        self.known = self.observed_w is not None
+        return self.observed_w or 0.0
+
+
 _KINDS: dict[str, Callable[[DeviceSpec, Behaviour], Machine]] = {
     "storage": BatteryMachine,
     "pv": PvMachine,

@@ -76,13 +76,19 @@ class Plant:
         self._physics_us, self._telemetry_us = round(physics_s * _SECOND_US), round(telemetry_s * _SECOND_US)
         self._devices = tuple(devices)
         self._behaviours = {device.id: Behaviour.of(device) for device in devices}
-        self._bus = Bus(devices, self._behaviours, series, _phase(site_id, seed))
+        wires = {link.id for link in links if link.real}
+        self.real = frozenset(one.id for one in devices if one.link in wires or one.adapter is not None)
+        """Devices that are there, so not emulated; `observe` tells what they show."""
+        self._bus = Bus(devices, self._behaviours, series, _phase(site_id, seed), self.real)
         self.units: dict[str, Unit] = {
             device.id: _unit(device, self._bus, self._behaviours[device.id])
             for device in devices
-            if device.link is not None
+            if device.link is not None and device.id not in self.real
         }
-        self._links = {link.id: self._modbus_link(link, ports) for link in links}
+        self._given = tuple(links)
+        self._air = {device.id: AirUnit(device) for device in devices if device.mqtt and device.kind in CONTROLS}
+        self.units |= self._air
+        self._links = {link.id: self._modbus_link(link, ports) for link in links if not link.real}
         self._publishers: dict[str, Publisher] = {}
         self._start_us: int | None = None
         self._t_us = 0
@@ -106,8 +112,8 @@ class Plant:
 
     @property
     def links(self) -> list[LinkSpec]:
-        """With the ports really bound."""
-        return [one.bound for one in self._links.values()]
+        """With the ports really bound; those of real devices as they were given."""
+        return [link if link.real else self._links[link.id].bound for link in self._given]
 
     @property
     def endpoints(self) -> list[Endpoint]:
@@ -116,6 +122,8 @@ class Plant:
         for device in self._devices:
             if device.link is not None:
                 link = self._links[device.link]
+            if device.id in self.real:
+                continue
                 where = (link.link.host, link.port, _unit_number(device), device.map)
                 found.append(Endpoint(device.id, device.kind, "modbus", *where, serial=link.bound.serial or None))
             if device.mqtt and self._broker is not None:
@@ -131,6 +139,10 @@ class Plant:
 
     def counters_wh(self, device: str) -> tuple[int, int]:
         """True (e_imp_wh, e_exp_wh) of a device now, the owner's view."""
+    def observe(self, device: str, p_w: float | None) -> None:
+        """What a real device shows, so that the grid's meter sees it too; None = nothing."""
+        self._bus.observe(device, p_w)
+
         one = self._bus.meters.get(device) or self._bus.machines[device]
         return one.counters.imported.whole_wh, one.counters.exported.whole_wh
 
@@ -240,7 +252,11 @@ class Plant:
         return machine is not None and machine.asleep
 
     async def _connect_publishers(self, stack: AsyncExitStack) -> None:
-        speaking = [one for one in self._devices if one.mqtt and not self._behaviours[one.id].never_answers]
+        speaking = [
+            one
+            for one in self._devices
+            if one.mqtt and one.id not in self.real and not self._behaviours[one.id].never_answers
+        ]
         if self._broker is None or not speaking:
             return
         made = await publishers(speaking, self._site, self._broker)

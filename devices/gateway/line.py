@@ -99,6 +99,8 @@ class Line:
         except _FAULTS as error:
             self._failed(unit, error, now_us)
             return None
+        if not values and unit.health.connected:
+            return None  # asked more often than its map's groups want to be read: nothing was due
         unit.health.latency_s = time.monotonic() - started_s
         return self._read(unit, values, now_us)
 

@@ -157,6 +157,7 @@ TOP: Shape = {
                     "baud": Field(whole(300, 4_000_000), 9600),
                     "parity": Field(choice("N", "E", "O"), "N"),
                     "stop_bits": Field(whole(1, 2), 1),
+                    "real": Field(flag, False),
                 }
             )
         ),
