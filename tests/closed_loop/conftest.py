@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -109,3 +110,19 @@ def run_here(tmp_path_factory: pytest.TempPathFactory, site_text: Callable[..., 
         return Done(summary, prepared.out)
 
     return go
+
+
+@pytest.fixture
+def plugin(tmp_path: Path) -> Callable[[str, str], dict[str, str]]:
+    """`plugin("moody", source)` installs a mechanism, its class named Plugin; returns the environment."""
+
+    def install(name: str, source: str) -> dict[str, str]:
+        folder = tmp_path / "site-packages"
+        about = folder / f"{name}-1.0.dist-info"
+        about.mkdir(parents=True)
+        (folder / f"{name}.py").write_text(source, encoding="utf-8")
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n", encoding="utf-8")
+        (about / "entry_points.txt").write_text(f"[vpptwin.mechanisms]\n{name} = {name}:Plugin\n", encoding="utf-8")
+        return {"PYTHONPATH": os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))}
+
+    return install

@@ -150,7 +150,7 @@ class Unspeakable(Exception):
         super().__init__("said once")
 
 
-class Moody(TwoStage):
+class Plugin(TwoStage):
     name = "moody"
 
     def plan(self, case, stage, budget, warm=None):
@@ -185,17 +185,11 @@ REASONS = (
 
 
 def test_a_mechanism_that_raises_dies_or_talks_nonsense_costs_its_window_and_nothing_else(
-    vpptwin: Callable[..., Any], tmp_path: Path
+    vpptwin: Callable[..., Any], plugin: Callable[[str, str], dict[str, str]], tmp_path: Path
 ) -> None:
-    plugin, run = tmp_path / "plugin", tmp_path / "run"
-    (plugin / "moody-1.0.dist-info").mkdir(parents=True)
-    (plugin / "moody.py").write_text(MOODY, encoding="utf-8")
-    (plugin / "moody-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: moody\nVersion: 1.0\n")
-    (plugin / "moody-1.0.dist-info" / "entry_points.txt").write_text("[vpptwin.mechanisms]\nmoody = moody:Moody\n")
-    path = os.pathsep.join(filter(None, (str(plugin), os.environ.get("PYTHONPATH"))))
-    site = Path(__file__).parents[2] / "examples" / "sites" / "two-homes.yaml"
+    run, site = tmp_path / "run", Path(__file__).parents[2] / "examples" / "sites" / "two-homes.yaml"
     words = ("--hours", "2.25", "--mechanism", "moody", "--out", run, "--json")
-    done = vpptwin("run", site, *words, PYTHONPATH=path)
+    done = vpptwin("run", site, *words, **plugin("moody", MOODY))
     assert "Traceback" not in done.stderr
     summary = json.loads(done.stdout)
     assert (summary["slots"], summary["mechanism"]) == (9, "moody")
