@@ -86,8 +86,6 @@ class Plant:
             if device.link is not None and device.id not in self.real
         }
         self._given = tuple(links)
-        self._air = {device.id: AirUnit(device) for device in devices if device.mqtt and device.kind in CONTROLS}
-        self.units |= self._air
         self._links = {link.id: self._modbus_link(link, ports) for link in links if not link.real}
         self._publishers: dict[str, Publisher] = {}
         self._start_us: int | None = None
@@ -120,10 +118,10 @@ class Plant:
         """One per device and protocol, in the order of the site file."""
         found: list[Endpoint] = []
         for device in self._devices:
-            if device.link is not None:
-                link = self._links[device.link]
             if device.id in self.real:
                 continue
+            if device.link is not None:
+                link = self._links[device.link]
                 where = (link.link.host, link.port, _unit_number(device), device.map)
                 found.append(Endpoint(device.id, device.kind, "modbus", *where, serial=link.bound.serial or None))
             if device.mqtt and self._broker is not None:
@@ -137,12 +135,12 @@ class Plant:
         machines = {name: one.p_w for name, one in self._bus.machines.items()}
         return machines | {name: meter.p_w for name, meter in self._bus.meters.items()}
 
-    def counters_wh(self, device: str) -> tuple[int, int]:
-        """True (e_imp_wh, e_exp_wh) of a device now, the owner's view."""
     def observe(self, device: str, p_w: float | None) -> None:
         """What a real device shows, so that the grid's meter sees it too; None = nothing."""
         self._bus.observe(device, p_w)
 
+    def counters_wh(self, device: str) -> tuple[int, int]:
+        """True (e_imp_wh, e_exp_wh) of a device now, the owner's view."""
         one = self._bus.meters.get(device) or self._bus.machines[device]
         return one.counters.imported.whole_wh, one.counters.exported.whole_wh
 
