@@ -63,7 +63,8 @@ class PieceProgram:
             sizes += [model.column_count, model.row_count, model.column_count]
         sizes += [self.leader_model.column_count, self.steps, self.steps]
         edges = np.cumsum([0, *sizes])
-        self._places = [np.arange(a, b) for a, b in pairwise(edges)]
+        self.places = [np.arange(a, b) for a, b in pairwise(edges)]
+        """Columns of each follower's answer, row duals and column duals in turn, then leader, lambda_s, lambda_b."""
         self.qp = PreparedQp(self._model(int(edges[-1])))
 
     def solve(self, game: PriceGame, patterns: tuple[Pattern, ...]) -> PieceOptimum:
@@ -80,7 +81,7 @@ class PieceProgram:
 
     def _model(self, size: int) -> Model:
         """Rows: each follower's own rows and stationarity, the leader's rows, the order of the prices."""
-        n, places = self.steps, self._places
+        n, places = self.steps, self.places
         leader, to, back = places[-3], places[-2], places[-1]
         quads, rows, equal = [], [], []
         coupling = sp.csr_matrix((self.leader_model.row_count, size))
@@ -128,7 +129,7 @@ class PieceProgram:
     def _vectors(self, game: PriceGame, patterns: tuple[Pattern, ...]) -> Vectors:
         cost, lo, hi, row_lo, row_hi = [], [], [], [], []
         for player, pattern in zip(game.followers, patterns, strict=True):
-            own = _own_cost(player)
+            own = own_cost(player)
             v = player.vectors
             at = np.where(pattern.cols == HIGH, v.col_hi, v.col_lo)
             at[pattern.cols == INSIDE] = 0.0
@@ -160,7 +161,7 @@ class PieceProgram:
         """Patterns with every column pair flipped that is zero on both sides and whose multiplier promises a gain."""
         flipped, moved = [], False
         for i, pattern in enumerate(patterns):
-            places, duals = self._places[3 * i], self._places[3 * i + 2]
+            places, duals = self.places[3 * i], self.places[3 * i + 2]
             cols = pattern.cols.copy()
             for state, sign in ((LOW, 1.0), (HIGH, -1.0)):
                 # leaving the bound: the dual is zero and moving inwards lowers the program's cost
@@ -209,7 +210,7 @@ def climb(game: PriceGame, program: PieceProgram, start: Outcome, pieces: int) -
     return best, pieces
 
 
-def _own_cost(player: PreparedPlayer) -> FloatArray:
+def own_cost(player: PreparedPlayer) -> FloatArray:
     """The follower's cost vector without trade."""
     cost = player.vectors.cost.copy()
     cost[player.solver.model.cols["buy"]] = 0.0

@@ -38,6 +38,8 @@ class SearchLimits:
     gap: float
     rounds: int
     pieces: int
+    nodes: int = 0
+    """Branch-and-bound nodes of neighbourhoods and certificate; 0: neither is tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class Found:
     bound: Bound
     pieces: int
     restarts: int
+    nodes: int = 0
 
 
 def search(
@@ -64,7 +67,7 @@ def search(
     while restarts < limits.rounds * RESTARTS_PER_ROUND and not run.done:
         run.improve(run.perturbed(random, restarts))
         restarts += 1
-    return Found(_settled(game, run.best), run.bound, run.pieces, restarts)
+    return Found(settled(game, run.best), run.bound, run.pieces, restarts)
 
 
 class _Run:
@@ -121,7 +124,7 @@ class _Run:
         return Prices(to, np.clip(back, self._low, to))
 
 
-def _settled(game: PriceGame, best: Outcome) -> Outcome:
+def settled(game: PriceGame, best: Outcome) -> Outcome:
     """Market prices in steps where nobody trades at the leader's: no answer changes, what nobody does gets dearer.
 
     The rule for ties: among prices of equal profit those nearest the market's, which every prosumer already knows.

@@ -57,9 +57,15 @@ def window_certificate(case: Case, game: PriceGame, found: Found, target: float,
         residuals=_window_residuals(best),
         deviation_gain=round(deviation_gain(game, best), DIGITS),
         optimal="bounded" if gap > 1e-6 else "proved",
-        solver="PIQP, Clarabel as second opinion",
-        version=f"piqp {version('piqp')}, clarabel {version('clarabel')}",
-        work={**work, "pieces": found.pieces, "restarts": found.restarts, "evaluations": game.evaluations},
+        solver=f"PIQP{', HiGHS' if found.nodes else ''}, Clarabel as second opinion",
+        version=f"piqp {version('piqp')}, highspy {version('highspy')}, clarabel {version('clarabel')}",
+        work={
+            **work,
+            "pieces": found.pieces,
+            "restarts": found.restarts,
+            "evaluations": game.evaluations,
+            "nodes": found.nodes,
+        },
     )
 
 

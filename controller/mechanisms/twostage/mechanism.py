@@ -8,12 +8,14 @@ from dataclasses import replace
 import numpy as np
 
 from controller.case import Case, FloatArray, Tariff
+from controller.errors import ControllerError
 from controller.mechanism import SettleRule
 from controller.mechanisms.twostage.certificate import day_ahead_certificate, gap_floor, turnover, window_certificate
 from controller.mechanisms.twostage.day_ahead import solve_day_ahead
 from controller.mechanisms.twostage.exclusivity import check_tariff
 from controller.mechanisms.twostage.intraday import window_game
 from controller.mechanisms.twostage.orders import orders_of, schedule_of
+from controller.mechanisms.twostage.paper import METHODS, baseline_found
 from controller.mechanisms.twostage.players import check_case, demand_of, grid_of, operator_of, prosumers_of
 from controller.mechanisms.twostage.reasons import dearest, reasons_of
 from controller.mechanisms.twostage.settings import Settings
@@ -23,7 +25,8 @@ from controller.stackelberg.game import Outcome, PriceGame, Prices
 from controller.stackelberg.piece import PieceProgram
 from controller.stackelberg.player import structure
 from controller.stackelberg.response import Response, SolverShelf
-from controller.stackelberg.search import Found, SearchLimits, search
+from controller.stackelberg.search import Found, SearchLimits
+from controller.stackelberg.solve import solve
 
 PIECES_SHARE = 0.05
 """Pieces a window may visit per iteration of its budget: 400 iterations are 20 pieces."""
@@ -37,6 +40,9 @@ class TwoStage:
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or Settings()
+        if self.settings.method not in METHODS:
+            mend = f"one of {', '.join(METHODS)}"
+            raise ControllerError(f"{self.settings.method!r} is unknown", where="twostage, settings.method", mend=mend)
         self.shelf = SolverShelf()
         self._programs: dict[Hashable, PieceProgram] = {}
 
@@ -90,13 +96,16 @@ class TwoStage:
     def _search(self, case: Case, game: PriceGame, budget: Budget, warm: Prices | None) -> Found:
         market: Outcome = game.evaluate(game.market)
         floor = gap_floor(turnover(case, tuple(answer.need_kw for answer in market.followers)))
-        limits = SearchLimits(budget.gap, budget.rounds, max(1, round(PIECES_SHARE * budget.iterations)))
+        nodes = max(0, budget.nodes - self.settings.window_nodes_above)
+        limits = SearchLimits(budget.gap, budget.rounds, max(1, round(PIECES_SHARE * budget.iterations)), nodes)
+        if self.settings.method != "exact":
+            return baseline_found(game, self.settings.method)
         key = tuple(structure(player.player) for player in game.followers), structure(game.leader_player)
         if key not in self._programs:
             if len(self._programs) >= 8:
                 self._programs.pop(next(iter(self._programs)))
             self._programs[key] = PieceProgram(game)
-        return search(game, self._programs[key], limits, floor, warm)
+        return solve(game, self._programs[key], limits, floor, warm)
 
 
 def _quantised(case: Case) -> Case:

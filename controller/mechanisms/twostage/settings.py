@@ -22,3 +22,8 @@ class Settings:
     """Among equal costs energy is bought as late as possible (specs/dispatch.md)."""
     day_ahead_nodes_factor: int = 10
     """Branch-and-bound nodes of the day-ahead problem per node of the window's budget: it is solved once a day."""
+    method: str = "exact"
+    """How a window's prices are searched: exact, or a baseline (paper, paper-preset, pso, ga)."""
+    window_nodes_above: int = 200
+    """A window spends the nodes that its budget grants beyond these on neighbourhoods and certificate; the default
+    budget grants none, so that a day of 96 windows stays fast."""
