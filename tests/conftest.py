@@ -20,6 +20,16 @@ ROOT = Path(__file__).parents[1]
 COMMAND = Path(sys.executable).with_name("vpptwin")
 """The command as it was installed beside this interpreter."""
 
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the long tests out, unless `make torture` asks for them."""
+    if os.environ.get("VPPTWIN_TORTURE") == "1":
+        return
+    long = [item for item in items if item.get_closest_marker("torture")]
+    config.hook.pytest_deselected(items=long)
+    items[:] = [item for item in items if item not in set(long)]
+
+
 Batches = dict[tuple[str, int], tuple[str, int]]
 Vpptwin = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -111,6 +111,46 @@ def test_edited_and_rehashed_to_the_end_only_a_head_held_elsewhere_catches(villa
     assert "head" in layers(folder, heads=[kept_outside])
 
 
+def test_two_entries_in_each_others_place_are_named(village):
+    seq = settlement_of(village)
+    folder = closed(village)
+    execute(
+        folder,
+        f"UPDATE entry SET seq = -1 WHERE seq = {seq}",
+        f"UPDATE entry SET seq = {seq} WHERE seq = {seq + 1}",
+        f"UPDATE entry SET seq = {seq + 1} WHERE seq = -1",
+    )
+    report = verify(folder)
+    assert {"chain", "tree", "head"} <= {finding.layer for finding in report.findings}
+    assert any(f"entry {seq} " in finding.where for finding in report.findings)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"run":0,', b'"run":0, '),
+        (b'"run":0,', b'"run":0,"run":0,'),
+        (b'"run":0,', b'"run":0e0,'),
+        (b'"run":0,', b'"run":-0,'),
+        (b'"run":0,', b'"run":0.0,'),
+        (b'"run":0,', b'"run":false,'),
+        (b'"v":1}', b'"v":1}\n'),
+        (b'{"body"', b'{"a":1,"body"'),
+        (b'"by":"vpp","id"', b'"id"'),
+    ],
+)
+def test_another_spelling_of_an_entry_is_no_entry(village, old, new):
+    """Even with its hash made anew: the reader takes only the bytes the writer would write."""
+    seq = settlement_of(village)
+    folder = closed(village)
+    edit(folder, seq, old, new)
+    db = sqlite3.connect(places.database(folder), isolation_level=None)
+    data = db.execute("SELECT data FROM entry WHERE seq = ?", (seq,)).fetchone()[0]
+    db.execute("UPDATE entry SET leaf = ? WHERE seq = ?", (tlog.leaf_hash(data), seq))
+    db.close()
+    assert layers(folder) & {"canon", "rules"}
+
+
 def test_a_deleted_entry_is_missed(village):
     seq = settlement_of(village)
     folder = closed(village)
@@ -216,26 +256,40 @@ def content(path: Path) -> object:
         db.close()
 
 
-def test_300_random_bit_flips_none_with_effect_unnoticed(make_village, tmp_path):
+def parts(quick: int, long: int) -> list[Any]:
+    """Parameters of a test: the first few always, the others in `make torture`."""
+    return [*range(quick), *(pytest.param(n, marks=pytest.mark.torture) for n in range(quick, quick + long))]
+
+
+@pytest.mark.parametrize("part", parts(1, 33))
+def test_300_random_bit_flips_none_with_effect_unnoticed(make_village, part):
+    """34 parts make the 10,000 flips of `make torture`. Effect: what a reader of any table sees."""
     village = make_village().slots(2)
     folder = closed(village)
-    flipped = tmp_path / "flipped" / "ledger"
-    shutil.copytree(folder, flipped)
-    path = places.database(flipped)
-    good = path.read_bytes()
-    truth = content(path)
-    dice, unnoticed, effective = random.Random(20), [], 0
+    path = places.database(folder)
+    good, truth = path.read_bytes(), content(path)
+    dice, unnoticed, effective = random.Random(20 + part), [], 0
     for _ in range(300):
         at, bit = dice.randrange(len(good)), dice.randrange(8)
-        path.write_bytes(good[:at] + bytes([good[at] ^ 1 << bit]) + good[at + 1 :])
+        put(path, at, good[at] ^ 1 << bit)
         if content(path) != truth:
             effective += 1
-            if verify(flipped).ok:
+            if verify(folder).ok:
                 unnoticed.append((at, bit))
+        put(path, at, good[at])
         path.with_name("ledger.db-wal").unlink(missing_ok=True)
         path.with_name("ledger.db-shm").unlink(missing_ok=True)
     assert unnoticed == []
     assert effective > 50
+    assert path.read_bytes() == good
+    assert verify(folder).ok
+
+
+def put(path: Path, at: int, byte: int) -> None:
+    """Change one byte of a file."""
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(bytes([byte]))
 
 
 def test_a_bit_flipped_in_the_pin_is_noticed(village):
@@ -247,31 +301,53 @@ def test_a_bit_flipped_in_the_pin_is_noticed(village):
         assert "head" in layers(folder), at
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_a_damaged_write_ahead_log_loses_nothing_signed_unnoticed(make_village, tmp_path, seed):
-    """Bytes of the WAL are changed or cut while the writer is gone: opens with all that was signed, or refuses."""
+@pytest.mark.parametrize("part", parts(1, 99))
+def test_a_damaged_write_ahead_log_loses_nothing_signed_unnoticed(make_village, tmp_path, part):
+    """Ten a part, 1,000 in `make torture`: the WAL of a writer that is gone is flipped, cut, zeroed, mixed up or lost.
+
+    The log opens with all that was signed, or refuses, and then `verify` names a finding.
+    """
     village = make_village().slots(2)
     village.ledger.checkpoint()
     size, root = village.ledger.head()
-    hurt = tmp_path / "hurt" / "ledger"
-    shutil.copytree(village.folder, hurt)
-    wal = places.database(hurt).with_name("ledger.db-wal")
-    dice, data = random.Random(seed), bytearray(wal.read_bytes())
+    kept = tmp_path / "kept" / "ledger"
+    shutil.copytree(village.folder, kept)
+    outcomes = set()
+    for seed in range(10 * part, 10 * part + 10):
+        hurt = tmp_path / f"hurt-{seed}" / "ledger"
+        shutil.copytree(kept, hurt)
+        damage(places.database(hurt).with_name("ledger.db-wal"), random.Random(seed))
+        try:
+            ledger = Ledger.open(hurt, keys=village.keys, now_us=lambda: village.now)
+        except LedgerError:
+            assert not_ok(hurt), seed
+            outcomes.add("refused")
+            continue
+        assert ledger.head() == (size, root), seed
+        ledger.close()
+        assert verify(hurt).ok, seed
+        outcomes.add("whole")
+        shutil.rmtree(hurt.parent)
+    assert "refused" in outcomes
+
+
+def damage(wal: Path, dice: random.Random) -> None:
+    """One of five ways in which a file comes back from a broken disk."""
+    data = bytearray(wal.read_bytes())
     assert len(data) > 10_000
-    at = dice.randrange(len(data))
-    if seed % 2:
+    at, other = dice.randrange(len(data)), dice.randrange(len(data))
+    way = dice.randrange(5)
+    if way == 0:
         data[at] ^= 1 << dice.randrange(8)
-    else:
+    elif way == 1:
         del data[at:]
+    elif way == 2:
+        data[at : at + 4096] = bytes(len(data[at : at + 4096]))
+    elif way == 3:
+        data[at : at + 512], data[other : other + 512] = data[other : other + 512], data[at : at + 512]
+    else:
+        data.clear()
     wal.write_bytes(data)
-    try:
-        ledger = Ledger.open(hurt, keys=village.keys, now_us=lambda: village.now)
-    except LedgerError:
-        assert not_ok(hurt)
-        return
-    assert ledger.head() == (size, root)
-    ledger.close()
-    assert verify(hurt).ok
 
 
 def not_ok(folder: Path) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import signal
 import sqlite3
@@ -267,13 +268,15 @@ for n in range(10_000):
 """
 
 
-@pytest.mark.parametrize("after", [1, 4, 9])
+@pytest.mark.parametrize("after", [1, 4, 9, *(pytest.param(n, marks=pytest.mark.torture) for n in range(10, 207))])
 def test_kill_9_loses_nothing_acknowledged(tmp_path, after):
+    """After so many acknowledgements, and up to 20 ms later: in the middle of whatever the writer does then."""
     folder = tmp_path / "ledger"
     command = [sys.executable, "-c", WRITER, str(folder), str(Path(__file__).parent)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
         assert writer.stdout is not None
-        acknowledged = [int(writer.stdout.readline()) for _ in range(after)][-1]
+        acknowledged = [int(writer.stdout.readline()) for _ in range(after % 40 + 1)][-1]
+        select.select([], [], [], after % 21 / 1000)
         os.kill(writer.pid, signal.SIGKILL)
         writer.wait()
     report = verify(folder)
