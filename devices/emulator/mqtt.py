@@ -14,7 +14,7 @@ import contextlib
 import logging
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import paho.mqtt.client as mqtt
@@ -32,6 +32,8 @@ _PROBE_S = 2.0
 _TEND_S = 5.0
 _RETRY_S = (0.2, 0.5, 1.0, 2.0)
 """Wall time between attempts to come back; the last one repeats. The network's time, never a value of the run."""
+Take = Callable[[str, bytes, bool], bytes | None]
+"""(control, payload, retained) of a command -> its acknowledgement."""
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -51,8 +53,13 @@ def telemetry(kind: str, values: Values, t_us: int, seq: int) -> bytes:
 class Publisher:
     """One device's connection; comes back by itself when the broker does."""
 
-    def __init__(self, device: DeviceSpec, site: str, broker: BrokerSpec, protocol: int) -> None:
+    def __init__(
+        self, device: DeviceSpec, site: str, broker: BrokerSpec, protocol: int, take: Take | None = None
+    ) -> None:
+        """`take`: carries out what comes on cmd/<control>."""
         self.device = device
+        self._take = take
+        self._commands, self._acks = topic(site, device.id, "cmd/"), topic(site, device.id, "ack/")
         self.seq = 0
         """Of the last sample; the first is 1. A sample that no broker took leaves a gap, so that its loss is seen."""
         self._topic, self._status = topic(site, device.id, "telemetry"), topic(site, device.id, "status")
@@ -120,12 +127,12 @@ class Publisher:
         client = mqtt.Client(version, client_id=self._client_id, protocol=self._protocol)
         client.connect_timeout = _CONNECT_S
         client.max_inflight_messages_set(0)
-        if self._broker.username is not None:
-            client.username_pw_set(self._broker.username, self._broker.password)
+        _log_in(client, self._broker, self.device.id)
         client.will_set(self._status, "offline", qos=1, retain=True)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
+        client.on_message = self._on_message
         client.on_socket_close = self._on_socket_close
         return client
 
@@ -193,7 +200,15 @@ class Publisher:
             log.info("%s: MQTT connection refused: %s", self.device.id, reason)
             return
         self._online.set()
+        if self._take is not None:
+            client.subscribe(f"{self._commands}+", qos=1)
         client.publish(self._status, "online", qos=1, retain=True)
+
+    def _on_message(self, client: mqtt.Client, _data: object, message: mqtt.MQTTMessage) -> None:
+        control = message.topic.removeprefix(self._commands)
+        answer = None if self._take is None else self._take(control, message.payload, message.retain)
+        if answer is not None:
+            client.publish(f"{self._acks}{control}", answer, qos=1)
 
     def _on_disconnect(self, *_: object) -> None:
         self._online.clear()
@@ -208,12 +223,14 @@ class Publisher:
         self._loop.remove_writer(connection)
 
 
-async def publishers(devices: Sequence[DeviceSpec], site: str, broker: BrokerSpec) -> list[Publisher]:
+async def publishers(
+    devices: Sequence[DeviceSpec], site: str, broker: BrokerSpec, takes: Mapping[str, Take] | None = None
+) -> list[Publisher]:
     """One connected publisher per device: v5, or 3.1.1 if the broker refuses v5. Raises DeviceError: no broker."""
     if not devices:
         return []
     protocol = await asyncio.to_thread(_protocol_of, broker)
-    made = [Publisher(device, site, broker, protocol) for device in devices]
+    made = [Publisher(device, site, broker, protocol, (takes or {}).get(device.id)) for device in devices]
     if all(await asyncio.gather(*(one.open() for one in made))):
         return made
     await asyncio.gather(*(one.close() for one in made))
@@ -224,6 +241,16 @@ async def publishers(devices: Sequence[DeviceSpec], site: str, broker: BrokerSpe
     )
 
 
+def _log_in(client: mqtt.Client, broker: BrokerSpec, device: str) -> None:
+    """Under the device's own name where it has a password."""
+    if device in broker.passwords:
+        client.username_pw_set(device, broker.passwords[device])
+    elif broker.username is not None:
+        client.username_pw_set(broker.username, broker.password)
+    if broker.tls_ca is not None:
+        client.tls_set(ca_certs=broker.tls_ca)
+
+
 def _protocol_of(broker: BrokerSpec) -> int:
     """What the broker speaks. Asked without a last will: amqtt answers a plain v5 CONNECT with a refusal at once, but
     waits for more bytes when v5 properties of a will follow."""
@@ -231,8 +258,7 @@ def _protocol_of(broker: BrokerSpec) -> int:
     client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
     client.connect_timeout = _CONNECT_S
     client.on_connect = lambda _client, _data, _flags, reason, _p: answers.append(reason)
-    if broker.username is not None:
-        client.username_pw_set(broker.username, broker.password)
+    _log_in(client, broker, next(iter(broker.passwords), ""))
     with contextlib.suppress(OSError):
         client.connect(broker.host, broker.port)
         deadline = time.monotonic() + _PROBE_S

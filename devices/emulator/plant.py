@@ -11,10 +11,12 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 from devices.clock import Clock
 from devices.description import BrokerSpec, DeviceSpec, Kind, LinkSpec
+from devices.emulator.air_unit import AirUnit
 from devices.emulator.behaviour import Behaviour
 from devices.emulator.bus import Bus, Series
 from devices.emulator.legacy_unit import LegacyUnit
@@ -26,6 +28,7 @@ from devices.emulator.stubborn import StubbornUnit
 from devices.emulator.sunspec_unit import SunSpecUnit
 from devices.emulator.unit import Unit
 from devices.errors import DeviceError
+from devices.points import CONTROLS
 from devices.regmap import load_map
 
 _SECOND_US = 1_000_000
@@ -85,6 +88,8 @@ class Plant:
             for device in devices
             if device.link is not None and device.id not in self.real
         }
+        self._air = {device.id: AirUnit(device) for device in devices if device.mqtt and device.kind in CONTROLS}
+        self.units |= self._air
         self._given = tuple(links)
         self._links = {link.id: self._modbus_link(link, ports) for link in links if not link.real}
         self._publishers: dict[str, Publisher] = {}
@@ -202,7 +207,8 @@ class Plant:
         sent: dict[str, int] = {}
         for name, publisher in self._publishers.items():
             own_us = self._behaviours[name].drifted_us(t_us, self._since_start_s())
-            seq = publisher.publish(self._bus.report(name), own_us)
+            held = self._air[name].state(t_us) if name in self._air else {}
+            seq = publisher.publish({**self._bus.report(name), **held}, own_us)
             if seq is not None:
                 sent[name] = seq
         return sent
@@ -249,6 +255,9 @@ class Plant:
         machine = self._bus.machines.get(device)
         return machine is not None and machine.asleep
 
+    def _taken(self, unit: AirUnit, control: str, payload: bytes, retained: bool) -> bytes | None:
+        return unit.take(control, payload, retained, self._now_us())
+
     async def _connect_publishers(self, stack: AsyncExitStack) -> None:
         speaking = [
             one
@@ -257,7 +266,8 @@ class Plant:
         ]
         if self._broker is None or not speaking:
             return
-        made = await publishers(speaking, self._site, self._broker)
+        takes = {name: partial(self._taken, unit) for name, unit in self._air.items()}
+        made = await publishers(speaking, self._site, self._broker, takes)
         for publisher in made:
             stack.push_async_callback(publisher.close)
         self._publishers = {one.device.id: one for one in made}

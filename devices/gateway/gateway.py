@@ -9,21 +9,26 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from devices.adapter import Status, load_adapter
 from devices.clock import Clock
 from devices.description import MODES, BrokerSpec, DeviceSpec, LinkSpec, Mode
 from devices.drivers import driver_for
+from devices.drivers.air import AirDriver
 from devices.drivers.driver import DriverError
 from devices.envelope import Limits
 from devices.errors import DeviceError
+from devices.gateway.air import AirLine
 from devices.gateway.guarding import Guarding
 from devices.gateway.headroom import GridLimits, Headroom
 from devices.gateway.ingest import Ingest
 from devices.gateway.lease import LeaseHolder
 from devices.gateway.line import Line, Unit
+from devices.gateway.plausible import Plausible
 from devices.gateway.ratings import limits_of
 from devices.gateway.rounds import Rounds
 from devices.gateway.stats import DeviceHealth, Stats
 from devices.gateway.terms import Journal, Terms, Wish
+from devices.orders import Ack
 from devices.points import CONTROLS
 from devices.readings import ProcessImage, Reading
 
@@ -73,22 +78,38 @@ class Gateway:
         self._readings: dict[str, Reading] = {}
         self._arrived: list[Reading] = []
         allowed: Mode = mode if control_enabled else "monitor"
+        self._plausible = Plausible({device.id: device for device in devices})
         self._headroom = Headroom(grid_limits, max(3 * tick_s, 5.0))
         self._grids = frozenset(device.id for device in devices if device.is_grid)
         self._terms = Terms(clock, lease_s, allowed, journal, self.stats, lockstep, silence_s, self._headroom)
         self._holders: dict[str, LeaseHolder] = {}
         self._guarding = Guarding(links, devices, clock, lease_s, self._held)
         self._lines = _lines(links, devices, self._unit, self._line)
+        flying = [one for one in devices if one.mqtt and one.kind in CONTROLS]
+        self._air = {one.id: self._unit(one) for one in flying} if broker is not None else {}
+        self._lines += [
+            AirLine(AirLine.spec_of(name), [unit], clock, self.stats, self._opened) for name, unit in self._air.items()
+        ]
         self._rounds = {line.spec.id: Rounds(line, clock, tick_s, self._take) for line in self._lines}
         self._line_of = {unit.id: line for line in self._lines for unit in line.units}
         self._ingest: Ingest | None = None
-        wireless = [device.id for device in devices if device.mqtt]
+        wireless = [device for device in devices if device.mqtt]
         self._mqtt = (broker, site_id, wireless) if broker is not None and wireless else None
 
     async def __aenter__(self) -> Gateway:
         if self._mqtt is not None:
             broker, site_id, wireless = self._mqtt
-            self._ingest = Ingest(broker, site_id, wireless, self.stats, self._take, self._clock.now_us)
+            foreign = {device.id: _status(device) for device in wireless if device.adapter is not None}
+            self._ingest = Ingest(
+                broker,
+                site_id,
+                [device.id for device in wireless],
+                self.stats,
+                self._take,
+                self._clock.now_us,
+                foreign=foreign,
+                acknowledged=self._acknowledged if self._air else None,
+            )
             await self._ingest.__aenter__()
         if not self._lockstep:
             if self._terms.mode in ("limited", "full"):
@@ -172,7 +193,7 @@ class Gateway:
         Wall clock: returns at once, links settle by themselves. Raises GatewayStalled.
         """
         if self._lockstep:
-            await self._each("settle", Line.settle)
+            await self._each("settle", lambda line: line.settle())
 
     async def release_all(self, reason: str = "released by the operator") -> list[str]:
         """Run the release steps of every device under an order; returns the devices that did not take them."""
@@ -207,15 +228,30 @@ class Gateway:
             raise GatewayStalled(f"{verb} of {late} took more than {self._guard_s} s", mend="is the link's host alive?")
 
     def _take(self, reading: Reading) -> None:
+        reading, doubtful = self._plausible.checked(reading)
+        if doubtful:
+            self.stats.implausible += len(doubtful)
+            self.stats.devices[reading.device].last_error = f"not believed: {', '.join(doubtful)}"
         self._readings[reading.device] = reading
+        holder = self._holders.get(reading.device) if reading.device in self._air else None
+        if holder is not None:
+            holder.observe(reading.values)
         self._headroom.observe(reading.device, reading.values, reading.ts_us, is_grid=reading.device in self._grids)
         self._arrived.append(reading)
+
+    def _send(self, device: str, control: str, payload: bytes, expires_s: float) -> bool:
+        return self._ingest is not None and self._ingest.order(device, control, payload, expires_s)
+
+    def _acknowledged(self, device: str, found: Ack) -> None:
+        driver = self._air[device].driver if device in self._air else None
+        if isinstance(driver, AirDriver):
+            driver.acknowledged(found)
 
     def _line(self, spec: LinkSpec, units: Sequence[Unit]) -> Line:
         return Line(spec, units, self._clock, self.stats, self._opened)
 
     def _unit(self, device: DeviceSpec) -> Unit:
-        driver = driver_for(device)
+        driver = AirDriver(device, self._send, self._clock.now_us) if device.mqtt else driver_for(device)
         holder = None
         if device.kind in CONTROLS:
             limits = self._given.get(device.id) or limits_of(device, driver.bounds, *self._caps)
@@ -230,6 +266,10 @@ class Gateway:
         spec = unit.driver.spec
         if unit.holder is not None and spec.id not in self._given:
             unit.holder.limits = limits_of(spec, unit.driver.bounds, *self._caps)
+
+
+def _status(device: DeviceSpec) -> Status:
+    return Status(load_adapter(device.adapter or ""), device.topic or device.id, is_grid=device.is_grid)
 
 
 def _lines(

@@ -10,10 +10,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from devices.adapter import AdapterError, Status
 from devices.description import BrokerSpec
 from devices.gateway.payload import PayloadError, telemetry
+from devices.gateway.plausible import timely
 from devices.gateway.session import Session
 from devices.gateway.stats import DeviceHealth, Stats
+from devices.orders import Ack, OrderError, ack
 from devices.readings import Reading
 
 log = logging.getLogger(__name__)
@@ -61,7 +64,15 @@ class Ingest:
         stats: Stats,
         deliver: Callable[[Reading], None],
         now_us: Callable[[], int],
+        *,
+        foreign: Mapping[str, Status] | None = None,
+        share: str = "",
+        name: str = "gateway",
+        acknowledged: Callable[[str, Ack], None] | None = None,
     ) -> None:
+        """`foreign`: meters with an adapter, by device. `share`: several processes that give the same word share the
+        messages out among themselves, each under its own `name`; then a gap in a sequence is another's, not a loss.
+        """
         self._now_us, self._since_us = now_us, 0
         self._prefix = f"vpp/{site_id}/"
         self._stats = stats
@@ -72,8 +83,13 @@ class Ingest:
         self._dropped = 0
         self._loop = asyncio.get_running_loop()
         self._waits: list[_Wait] = []
-        topics = [f"{self._prefix}+/telemetry", f"{self._prefix}+/status"]
-        self.session = Session(broker, f"vpptwin-gateway-{site_id}", topics, self._arrived, self._connection)
+        self._foreign = {topic: (device, one) for device, one in (foreign or {}).items() for topic in one.topics}
+        self._shared, self._acknowledged = bool(share), acknowledged
+        group = f"$share/{share}/" if share else ""
+        topics = [f"{group}{self._prefix}+/telemetry", f"{self._prefix}+/status"]
+        topics += [f"{group}{topic}" for topic in self._foreign]
+        topics += [f"{self._prefix}+/ack/+"] if acknowledged else []
+        self.session = Session(broker, f"vpptwin-{name}-{site_id}", topics, self._arrived, self._connection)
 
     async def __aenter__(self) -> Ingest:
         await self.session.start()
@@ -156,6 +172,9 @@ class Ingest:
                 wait.future.set_result(None)
 
     def _take(self, topic: str, payload: bytes, retained: bool) -> None:
+        if topic in self._foreign:
+            self._take_foreign(topic, payload, retained)
+            return
         device, _, leaf = topic.removeprefix(self._prefix).partition("/")
         stream = self._streams.get(device)
         if stream is None:
@@ -164,6 +183,8 @@ class Ingest:
             stream.status = payload[:16].decode("utf-8", "replace")
             stream.health.connected = stream.status == "online"
             stream.outage = stream.outage or not stream.health.connected
+        elif leaf.startswith("ack/"):
+            self._take_ack(device, payload)
         elif retained:
             self._refuse(device, "retained telemetry: old values must not look new")
         else:
@@ -171,6 +192,42 @@ class Ingest:
                 self._accept(device, stream, payload)
             except PayloadError as error:
                 self._refuse(device, str(error))
+
+    def order(self, device: str, control: str, payload: bytes, expires_s: float) -> bool:
+        """Send an order to a device; False without a broker."""
+        return self.session.publish(f"{self._prefix}{device}/cmd/{control}", payload, expires_s)
+
+    def _take_ack(self, device: str, payload: bytes) -> None:
+        try:
+            found = ack(payload)
+        except OrderError as error:
+            self._refuse(device, str(error))
+            return
+        if self._acknowledged is not None:
+            self._acknowledged(device, found)
+
+    def _take_foreign(self, topic: str, payload: bytes, retained: bool) -> None:
+        device, status = self._foreign[topic]
+        stream = self._streams[device]
+        if topic == status.online:
+            stream.health.connected = status.is_online(payload)
+            return
+        if retained:
+            self._refuse(device, "retained status: old values must not look new")
+            return
+        try:
+            found = status.take(topic, payload)
+        except AdapterError as error:
+            self._refuse(device, str(error))
+            return
+        if found is None:
+            return
+        time_s, values = found
+        now_us = self._now_us()
+        ts_us = now_us if time_s is None else round(time_s * 1_000_000)
+        stream.seq = (stream.seq or 0) + 1
+        at_us, quality = timely(ts_us, now_us)
+        self._hand_over(device, stream, Reading(device, at_us, stream.seq, quality, values))
 
     def _account(self, stream: Stream, gap: int) -> None:
         """`gap` readings will not come any more; those already counted as missing are not counted twice."""
@@ -200,7 +257,7 @@ class Ingest:
             if found.seq == stream.seq or (found.seq < stream.seq and ts_us <= stream.ts_us):
                 self._stats.duplicates += 1
                 return
-            self._account(stream, found.seq - stream.seq - 1)
+            self._account(stream, 0 if self._shared else found.seq - stream.seq - 1)
         if stream.owed:
             stream.owed -= 1
             self._stats.missing -= 1
@@ -208,12 +265,17 @@ class Ingest:
         # A message sent again after an outage is older than it, and says nothing of what was lost in it.
         stream.outage = stream.outage and ts_us < self._since_us
         stream.absent = stream.absent if ts_us <= stream.absent_us else 0
+        at_us, punctual = timely(ts_us, self._now_us())
+        quality = max(found.quality(), punctual)
+        self._hand_over(device, stream, Reading(device, at_us, found.seq, quality, found.values()))
+
+    def _hand_over(self, device: str, stream: Stream, reading: Reading) -> None:
         health = stream.health
         if health.failures:
             log.info("%s answers again", device)
-        health.connected, health.last_us, health.failures, health.last_error = True, ts_us, 0, ""
+        health.connected, health.last_us, health.failures, health.last_error = True, reading.ts_us, 0, ""
         self._stats.received += 1
-        self._deliver(Reading(device, ts_us, found.seq, found.quality(), found.values()))
+        self._deliver(reading)
 
 
 def _before(seen: int | None, expected: int) -> bool:

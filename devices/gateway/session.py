@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from paho.mqtt import client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 from devices.description import BrokerSpec
 
@@ -54,6 +57,18 @@ class Session:
         except TimeoutError:
             log.warning("no MQTT broker at %s:%d yet; still trying", self._broker.host, self._broker.port)
 
+    def publish(self, topic: str, payload: bytes, expires_s: float) -> bool:
+        """Hand the broker a message that is worth nothing after `expires_s`, QoS 1, not retained; False if offline."""
+        client = self._client
+        if client is None or not self.connected:
+            return False
+        properties = None
+        if client.protocol == MQTTProtocolVersion.MQTTv5:
+            properties = Properties(PacketTypes.PUBLISH)
+            properties.MessageExpiryInterval = max(math.ceil(expires_s), 1)
+        sent = client.publish(topic, payload, qos=1, properties=properties)
+        return bool(sent.rc == mqtt.MQTT_ERR_SUCCESS)
+
     async def stop(self) -> None:
         """Disconnect and end paho's thread."""
         if self._restart is not None:
@@ -78,6 +93,8 @@ class Session:
         )
         if self._broker.username is not None:
             client.username_pw_set(self._broker.username, self._broker.password)
+        if self._broker.tls_ca is not None:
+            client.tls_set(ca_certs=self._broker.tls_ca)
         client.reconnect_delay_set(1, LONGEST_S)
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe

@@ -48,6 +48,8 @@ class Stats:
     """MQTT messages that are not telemetry of this site: malformed, too long, retained, of unknown devices."""
     duplicates: int = 0
     """MQTT telemetry seen before or overtaken."""
+    implausible: int = 0
+    """Values that were not believed (gateway/plausible.py) and left out of their readings."""
     dropped: int = 0
     """MQTT messages thrown away because the queue was full; part of `lost`."""
     devices: dict[str, DeviceHealth] = field(default_factory=dict)

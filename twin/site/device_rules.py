@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from devices.adapter import shipped_adapters
 from twin.data import DataSet
 from twin.document.fields import Record, near
 from twin.site.maps import known_maps
@@ -58,6 +59,12 @@ def _check_references(device: Record, top: Record) -> None:
 
 def _check_transport(device: Record, folder: Path) -> None:
     modbus = [key for key in ("link", "unit", "map") if device[key] is not None]
+    if device["adapter"] and not device["mqtt"]:
+        device.refuse("adapter", "only meters on MQTT have one", "add `mqtt: true`, or remove `adapter`")
+    elif device["adapter"] and not device["adapter"].endswith((".yaml", ".yml")):
+        known = list(shipped_adapters())
+        if device["adapter"] not in known:
+            device.refuse("adapter", f"no adapter {device['adapter']!r}", f"shipped: {some(known)}")
     if device["mqtt"]:
         for key in modbus:
             device.refuse(key, "an MQTT device has none", f"remove `{key}` or `mqtt: true`")

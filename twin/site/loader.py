@@ -158,12 +158,20 @@ def _device(record: Record, grids: set[str], folder: Path) -> DeviceSpec:
         unit=record["unit"],
         map=str(folder / record["map"]) if own_map else record["map"],
         mqtt=record["mqtt"],
+        adapter=record["adapter"],
+        topic=record["topic"],
         is_grid=record["party"] in grids,
         model=_given(record["model"]),
-        behaviour=_given(record["behaviour"]),
+        behaviour=_behaviour(record["behaviour"], folder),
         failsafe=record["failsafe"],
         control=ControlTerms(**_given(record["control"])),
     )
+
+
+def _behaviour(record: Record | None, folder: Path) -> dict[str, Any]:
+    """A profile's path counts from the site file."""
+    given = _given(record)
+    return given | ({"profile": str(folder / given["profile"])} if "profile" in given else {})
 
 
 def _cost(record: Record) -> Cost:

@@ -174,6 +174,8 @@ TOP: Shape = {
                     "unit": Field(whole(1, 247), None),
                     "map": Field(free_text, None),
                     "mqtt": Field(flag, False),
+                    "adapter": Field(free_text, None),
+                    "topic": Field(free_text, None),
                     "model": Field(lambda item: item, None),
                     "behaviour": Field(lambda item: item, None),
                     "cost": Field(lambda item: item, None),
