@@ -36,14 +36,14 @@ def sealed(value: Mapping[str, Any]) -> tuple[bytes, dict[str, Any]]:
         raise CanonError(f"no canonical form: {error}", where=where, mend=_MEND) from error
     if len(data) > MAX_BYTES:
         raise CanonError(f"{len(data)} bytes, at most {MAX_BYTES}", where="canon", mend="split it into several entries")
-    return data, _read(data) or _walked(orjson.loads(data), value)
+    return data, read(data) or _walked(orjson.loads(data), value)
 
 
 def loads(data: bytes) -> dict[str, Any]:
     """The object these bytes are the canonical form of. Raises CanonError unless dumps(loads(data)) == data."""
     if len(data) > MAX_BYTES:
         raise CanonError(f"{len(data)} bytes, at most {MAX_BYTES}", where="canon")
-    value = _read(data)
+    value = read(data)
     if value is None:
         try:
             value = orjson.loads(data)
@@ -75,7 +75,7 @@ _DECODER = msgspec.json.Decoder(dict[str, _Flat | list[_Three] | dict[str, _Thre
 """Reads what is allowed, four levels deep, in one pass; deeper values are walked through by `_walked`."""
 
 
-def _read(data: bytes) -> dict[str, Any] | None:
+def read(data: bytes) -> dict[str, Any] | None:
     """The object, if the fast reader can tell that it holds nothing that is forbidden."""
     if not data.isascii():
         return None

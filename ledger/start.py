@@ -18,6 +18,7 @@ from ledger.errors import (
     NoteError,
 )
 from ledger.keys import KeyRing
+from ledger.quiet import without_collector
 from ledger.store import SCHEMA_VERSION, Store
 
 PRODUCT = "vpptwin"
@@ -89,15 +90,17 @@ def replayed(store: Store, folder: Path, name: str) -> Chain:
     chain = Chain(store.meta().get("log", ""))
     roots: dict[int, bytes] = {}
     wanted = {head.size for head in heads}
-    for seq, _, _, _, leaf, data in store.rows():
-        try:
-            row = chain.accept(data)
-        except LedgerError as error:
-            raise LedgerBroken(f"entry {seq} does not hold: {error}", where=name, mend="run `ledger verify`") from error
-        if row.leaf != leaf or row.seq != seq:
-            raise LedgerBroken(f"entry {seq} was changed", where=name, mend="run `ledger verify`")
-        if chain.size in wanted:
-            roots[chain.size] = chain.tree.root()
+    with without_collector():
+        for seq, _, _, _, leaf, data in store.rows():
+            try:
+                row = chain.accept(data)
+            except LedgerError as error:
+                what = f"entry {seq} does not hold: {error}"
+                raise LedgerBroken(what, where=name, mend="run `ledger verify`") from error
+            if row.leaf != leaf or row.seq != seq:
+                raise LedgerBroken(f"entry {seq} was changed", where=name, mend="run `ledger verify`")
+            if chain.size in wanted:
+                roots[chain.size] = chain.tree.root()
     if not chain.size:
         raise LedgerUnreadable("a log was begun here but has no genesis", where=name, mend="create it again")
     for head in heads:

@@ -141,6 +141,14 @@ class Store:
         """All complete subtrees of level >= 1, by level and index."""
         return iter(self._db.execute("SELECT level, idx, h FROM node ORDER BY level, idx"))
 
+    def node_count(self) -> int:
+        """How many nodes are stored."""
+        return int(self._db.execute("SELECT count(*) FROM node").fetchone()[0])
+
+    def size(self) -> int:
+        """Number of entries, if none is missing."""
+        return int(self._db.execute("SELECT coalesce(max(seq), -1) + 1 FROM entry").fetchone()[0])
+
     def postings(self) -> Iterator[tuple[int, int, str, int, int]]:
         """All postings (seq, n, account, micro, wh), in order."""
         return iter(self._db.execute("SELECT seq, n, account, micro, wh FROM posting ORDER BY seq, n"))

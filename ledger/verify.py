@@ -8,65 +8,18 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
-from ledger import canon, note, places, tlog
-from ledger.chain import GENESIS_PREV, Chain, Row
-from ledger.errors import CanonError, LedgerError, NoteError
-from ledger.policy import NONE, Policy
+from ledger import canon, chunks, held, places, tlog
+from ledger.chain import Chain, Row
+from ledger.errors import CanonError, LedgerError
+from ledger.findings import MAX_FINDINGS, Finding, Layer, Pass, Report
+from ledger.policy import Policy
+from ledger.quiet import without_collector
+from ledger.rules import MOVES
 from ledger.store import Store
 
-Layer = Literal["store", "canon", "chain", "rules", "derived", "tree", "head", "witness", "across", "readings"]
-MAX_FINDINGS = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something that does not hold, where, and which layer noticed."""
-
-    layer: Layer
-    where: str
-    what: str
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.what} [{self.layer}]"
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """Result of a verification; `root` is hex, of what the entries themselves say."""
-
-    ok: bool
-    findings: tuple[Finding, ...]
-    entries: int
-    root: str
-    log: str
-    signed_size: int
-    """Size of the largest head with a valid signature; entries after it are held by the chain alone."""
-    cosigned_size: int = 0
-    """Size of the largest head that a quorum of witnesses cosigned, if a policy names them."""
-
-
-@dataclass(slots=True)
-class _Pass:
-    """What is gathered while all entries go by once."""
-
-    chain: Chain
-    deep: bool
-    findings: list[Finding] = field(default_factory=list)
-    tree: tlog.Frontier = field(default_factory=tlog.Frontier)
-    prev: str = GENESIS_PREV
-    roots: dict[int, bytes] = field(default_factory=dict)
-    nodes: list[tuple[int, int, bytes]] = field(default_factory=list)
-    postings: list[tuple[int, int, str, int, int]] = field(default_factory=list)
-    executing: bool = True
-    log_keys: tuple[tuple[int, str], ...] = ()
-
-    def report(self, layer: Layer, where: str, what: str) -> None:
-        if len(self.findings) < MAX_FINDINGS:
-            self.findings.append(Finding(layer, where, what))
+__all__ = ["MAX_FINDINGS", "Finding", "Layer", "Report", "verify"]
 
 
 def verify(
@@ -90,19 +43,16 @@ def verify(
     if listed:
         policy = Policy.load(places.policy(folder))
     store = Store(places.database(folder, name), readonly=True)
-    walk = _Pass(Chain(""), deep)
+    walk = Pass(Chain(""), deep)
     signed = cosigned = 0
     try:
-        kept = _pinned(folder, name, heads)  # before the snapshot: a pin is written after the entries below it
+        kept = held.pinned(folder, name, heads)  # before the snapshot: a pin is written after the entries below it
         store.begin_snapshot()
-        for fault in store.faults():
-            walk.report("store", "database", fault)
         kept += [(f"checkpoint {size}", size, text) for size, text in store.checkpoints()]
-        _walk(store, walk, {size for _, size in _sizes(kept)})
-        _compare(store, walk)
-        signed = _heads(walk, kept)
+        _look(store, walk, {size for _, size in held.sizes(kept)})
+        signed = held.signed_size(walk, kept)
         if policy is not None and not (listed and walk.chain.log not in policy.origins):
-            cosigned = _cosigned(walk, kept, policy)
+            cosigned = held.cosigned_size(walk, kept, policy)
     except (sqlite3.Error, UnicodeDecodeError) as error:
         walk.report("store", "database", f"cannot be read: {error}")
     finally:
@@ -112,7 +62,51 @@ def verify(
     return Report(not walk.findings, tuple(walk.findings), walk.tree.size, root, log, signed, cosigned)
 
 
-def _walk(store: Store, walk: _Pass, wanted: set[int]) -> None:
+def _look(store: Store, walk: Pass, wanted: set[int]) -> None:
+    """All that the database itself can show: by several processes if it is large, else, or if that fails, in order."""
+    size = store.size()
+    if size >= 2 * chunks.CHUNK and chunks.workers() > 1:
+        fast = Pass(Chain(store.meta().get("log", "")), walk.deep)
+        with chunks.Sweep(store, size, fast.chain.log, chunks.workers()) as sweep:
+            _faults(store, walk)
+            good = not walk.deep or _executed(store, fast)
+            swept = sweep.result() if good else None
+        if swept is not None:
+            walk.chain, walk.tree, walk.prev, walk.log_keys = fast.chain, swept.tree, swept.last, swept.keys
+            walk.roots = {s: tlog.range_hash(store.node, 0, s) for s in wanted if 0 < s <= size}
+            _compare_meta(store, walk)
+            _compare_wallets(store, walk)
+            return
+    else:
+        _faults(store, walk)
+    _walk(store, walk, wanted)
+    _compare(store, walk)
+
+
+def _faults(store: Store, walk: Pass) -> None:
+    for fault in store.faults():
+        walk.report("store", "database", fault)
+
+
+def _executed(store: Store, walk: Pass) -> bool:
+    """Do all entries hold by the rules, and are the stored postings theirs? Bytes and tree are checked elsewhere."""
+    stored = store.postings()
+    chain = walk.chain
+    try:
+        with without_collector():
+            for _, _, kind, _, leaf, data in store.rows():
+                entry = canon.reread(data)
+                chain.follow(entry, leaf)
+                if kind in MOVES:
+                    for n, leg in enumerate(entry["body"]["postings"]):
+                        if next(stored, None) != (chain.size - 1, n, *leg):
+                            return False
+    except (LedgerError, ValueError, KeyError, TypeError):
+        return False
+    return next(stored, None) is None
+
+
+def _walk(store: Store, walk: Pass, wanted: set[int]) -> None:
     walk.chain.log = store.meta().get("log", "")
     for seq, ts, kind, eid, leaf, data in store.rows():
         where = f"entry {walk.tree.size}" + (f" ({kind} {eid})" if isinstance(eid, str) else "")
@@ -138,7 +132,7 @@ def _walk(store: Store, walk: _Pass, wanted: set[int]) -> None:
         walk.report("chain", "log", "has no entries")
 
 
-def _accept(walk: _Pass, where: str, data: bytes) -> Row | None:
+def _accept(walk: Pass, where: str, data: bytes) -> Row | None:
     """Re-execute one entry; after the first that does not hold only bytes and chain are looked at."""
     if walk.executing and walk.deep:
         try:
@@ -156,7 +150,7 @@ def _accept(walk: _Pass, where: str, data: bytes) -> Row | None:
     return _shallow(walk, where, data)
 
 
-def _shallow(walk: _Pass, where: str, data: bytes) -> Row | None:
+def _shallow(walk: Pass, where: str, data: bytes) -> Row | None:
     try:
         entry = canon.loads(data)
     except CanonError as error:
@@ -173,7 +167,7 @@ def _shallow(walk: _Pass, where: str, data: bytes) -> Row | None:
     return Row(walk.tree.size, entry["ts"], entry["type"], entry["id"], b"", data, [], [])
 
 
-def _broken_link(walk: _Pass, data: bytes) -> bool:
+def _broken_link(walk: Pass, data: bytes) -> bool:
     try:
         entry = canon.loads(data)
     except CanonError:
@@ -181,12 +175,11 @@ def _broken_link(walk: _Pass, data: bytes) -> bool:
     return entry.get("prev") != walk.prev or entry.get("seq") != walk.tree.size
 
 
-def _compare(store: Store, walk: _Pass) -> None:
+def _compare(store: Store, walk: Pass) -> None:
     """Tables that follow from the entries, rebuilt and compared."""
     if sorted(walk.nodes) != list(store.nodes()):
         walk.report("tree", "table node", "differs from the tree rebuilt from the entries")
-    if store.meta() != {"log": walk.chain.log, "product": "vpptwin"}:
-        walk.report("derived", "table meta", "differs from what create writes")
+    _compare_meta(store, walk)
     if not (walk.deep and walk.executing):
         return
     stored = list(store.postings())
@@ -196,6 +189,17 @@ def _compare(store: Store, walk: _Pass) -> None:
         walk.report(
             "derived", where, f"{len(stored)} rows stored, {len(walk.postings)} follow from the entries; they differ"
         )
+    _compare_wallets(store, walk)
+
+
+def _compare_meta(store: Store, walk: Pass) -> None:
+    if store.meta() != {"log": walk.chain.log, "product": "vpptwin"}:
+        walk.report("derived", "table meta", "differs from what create writes")
+
+
+def _compare_wallets(store: Store, walk: Pass) -> None:
+    if not walk.deep:
+        return
     rebuilt = {key[1]: value for key, value in walk.chain.state.items() if key[0] == "wallet"}
     kept = store.wallets()
     for account in sorted(rebuilt.keys() | kept.keys()):
@@ -205,76 +209,3 @@ def _compare(store: Store, walk: _Pass) -> None:
             )
     if money := sum(micro for micro, _ in rebuilt.values()):
         walk.report("rules", "wallets", f"sum to {money} micro, not 0")
-
-
-def _pinned(folder: Path, name: str, heads: Sequence[str]) -> list[tuple[str, int | None, str]]:
-    """(where, None, note) of the heads kept outside the database."""
-    pin = places.pin(folder, name)
-    kept: list[tuple[str, int | None, str]] = [("pin", None, pin.read_text(errors="replace"))] if pin.exists() else []
-    return kept + [(f"head {n} held elsewhere", None, text) for n, text in enumerate(heads)]
-
-
-def _sizes(kept: Sequence[tuple[str, int | None, str]]) -> list[tuple[str, int]]:
-    sizes = []
-    for where, _, text in kept:
-        try:
-            sizes.append((where, note.Checkpoint.parse(note.Note.parse(text).text).size))
-        except NoteError:
-            continue  # reported by _heads
-    return sizes
-
-
-def _heads(walk: _Pass, kept: Sequence[tuple[str, int | None, str]]) -> int:
-    """Each signed head must be by the log's key of its time, and the log must have that root at that size."""
-    largest = 0
-    for where, size, text in kept:
-        try:
-            head = _signed(walk, text)
-        except NoteError as error:
-            walk.report("head", where, str(error))
-            continue
-        if size is not None and size != head.size:
-            walk.report("head", where, f"row says size {size}, note says {head.size}")
-        elif head.origin != walk.chain.log:
-            walk.report("head", where, f"is of log {head.origin!r}, this is {walk.chain.log!r}")
-        elif head.size > walk.tree.size:
-            walk.report(
-                "head", where, f"signed at {head.size} entries, only {walk.tree.size} are here: the log was cut"
-            )
-        elif walk.roots.get(head.size) != head.root:
-            walk.report(
-                "head", where, f"another root was signed at {head.size} entries: an entry up to there was changed"
-            )
-        else:
-            largest = max(largest, head.size)
-    return largest
-
-
-def _cosigned(walk: _Pass, kept: Sequence[tuple[str, int | None, str]], policy: Policy) -> int:
-    """Size of the largest head of this log that the policy accepts."""
-    largest, why = 0, "there is no signed head"
-    for where, _, text in kept:
-        try:
-            policy.cosigned(text)
-        except NoteError as error:
-            walk.report("witness", where, str(error))
-            continue
-        try:
-            head = policy.accept(text)
-        except NoteError as error:
-            why = str(error)
-            continue
-        if walk.roots.get(head.size) == head.root and head.origin == walk.chain.log:
-            largest = max(largest, head.size)
-    if not largest and policy.quorum != NONE:
-        walk.report("witness", "heads", f"none is cosigned by the quorum of the policy: {why}")
-    return largest
-
-
-def _signed(walk: _Pass, text: str) -> note.Checkpoint:
-    parsed = note.Note.parse(text)
-    head = note.Checkpoint.parse(parsed.text)
-    held = [vkey for since, vkey in walk.log_keys if since < head.size]
-    if not held or not parsed.verify([note.Verifier.parse(held[-1])]):
-        raise NoteError("not signed by the log's key of that time (genesis, key.rotate)", where="checkpoint")
-    return head

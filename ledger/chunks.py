@@ -1,0 +1,167 @@
+"""Large logs checked by several processes: chunks of 65,536 entries, each a complete subtree, then the seams.
+
+A chunk says only whether all of it holds, and what lies at its edges. Where anything does not, `verify` walks the log
+from its beginning and names it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import os
+import sqlite3
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple
+
+import orjson
+
+from ledger import canon, tlog
+from ledger.chain import GENESIS_PREV
+from ledger.errors import LedgerError
+from ledger.store import Store
+
+LEVEL = 16
+CHUNK = 1 << LEVEL
+
+
+class Edges(NamedTuple):
+    """What a chunk that holds shows to its neighbours."""
+
+    prev: str
+    """`prev` of its first entry."""
+    last: str
+    """Leaf of its last entry, hex."""
+    first_ts: int
+    last_ts: int
+    roots: list[bytes]
+    """Roots of its complete subtrees, largest first; one if the chunk is full."""
+    keys: list[tuple[int, str]]
+    """(entries before, log key) of genesis and of rotations of the log's own key."""
+
+
+class Swept(NamedTuple):
+    """A log whose bytes, chain, columns and tree hold."""
+
+    tree: tlog.Frontier
+    last: str
+    keys: tuple[tuple[int, str], ...]
+
+
+def workers() -> int:
+    """Processes that may run at once."""
+    return len(os.sched_getaffinity(0))
+
+
+class Sweep:
+    """A log being checked by other processes; `result` waits for them. Use as a context manager."""
+
+    def __init__(self, store: Store, size: int, log: str, processes: int) -> None:
+        """store : in the snapshot that has `size` entries"""
+        self._store, self._size = store, size
+        starts = range(0, size, CHUNK)
+        spawn = multiprocessing.get_context("spawn")
+        self._pool = ProcessPoolExecutor(min(processes, len(starts)), mp_context=spawn)
+        ends = [min(start + CHUNK, size) for start in starts]
+        self._jobs = [
+            self._pool.submit(chunk, store.path, log, start, end) for start, end in zip(starts, ends, strict=True)
+        ]
+
+    def result(self) -> Swept | None:
+        """None unless every entry is canonical, follows its predecessor, and all derived columns and nodes are right.
+
+        SQLite's own check, the heads and the rules are looked at elsewhere.
+        """
+        found = [job.result() for job in self._jobs]
+        edges = [edge for edge in found if edge is not None]
+        return None if len(edges) < len(found) else _joined(self._store, self._size, edges)
+
+    def __enter__(self) -> Sweep:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+
+def chunk(path: Path, log: str, start: int, end: int) -> Edges | None:
+    """Check entries [start, end); None if anything does not hold."""
+    try:
+        store = Store(path, readonly=True)
+    except (LedgerError, sqlite3.Error):
+        return None
+    try:
+        store.begin_snapshot()
+        return _checked(store, log, start, end)
+    except (sqlite3.Error, LedgerError, KeyError, TypeError, ValueError):
+        return None
+    finally:
+        store.close()
+
+
+def _checked(store: Store, log: str, start: int, end: int) -> Edges | None:
+    sha256, load, dump, sort = hashlib.sha256, canon.read, orjson.dumps, orjson.OPT_SORT_KEYS
+    leaves: list[bytes] = []
+    keys: list[tuple[int, str]] = []
+    prev = first_prev = ""
+    stamp = first_ts = -1
+    for expected, row in zip(range(start, end), store.rows(start), strict=False):
+        seq, ts, kind, eid, leaf, data = row
+        entry = load(data)
+        if entry is None or dump(entry, option=sort) != data:
+            entry = canon.loads(data)
+        digest = sha256(b"\x00" + data).digest()
+        here = (entry["seq"], entry["ts"], entry["type"], entry["id"], digest, entry["log"])
+        if here != (seq, ts, kind, eid, leaf, log) or seq != expected or ts <= stamp:
+            return None
+        if entry["prev"] != prev:
+            if prev:
+                return None
+            first_prev, first_ts = entry["prev"], ts
+        if seq == 0 or (kind == "key.rotate" and entry["by"] == log):
+            keys.append((seq, entry["body"]["key" if seq else "log_key"]))
+        leaves.append(digest)
+        prev, stamp = digest.hex(), ts
+    if len(leaves) != end - start:
+        return None
+    roots = _subtrees(store, start, leaves)
+    return None if roots is None else Edges(first_prev, prev, first_ts, stamp, roots, keys)
+
+
+def _subtrees(store: Store, start: int, leaves: list[bytes]) -> list[bytes] | None:
+    """Roots of the complete subtrees over the leaves, largest first; None if a stored node differs."""
+    sha256 = hashlib.sha256
+    roots: list[bytes] = []
+    hashes = leaves
+    for level in range(LEVEL + 1):
+        if level and store.hashes(level, start >> level, (start >> level) + len(hashes)) != hashes:
+            return None
+        if len(hashes) & 1:
+            roots.append(hashes[-1])
+        pairs = zip(hashes[::2], hashes[1::2], strict=False)
+        hashes = [sha256(b"\x01" + left + right).digest() for left, right in pairs]
+    return roots[::-1]
+
+
+def _joined(store: Store, size: int, edges: Sequence[Edges]) -> Swept | None:
+    """The seams between chunks, and the tree above them."""
+    prev, stamp = GENESIS_PREV, 0
+    for edge in edges:
+        if edge.prev != prev or edge.first_ts <= stamp:
+            return None
+        prev, stamp = edge.last, edge.last_ts
+    tree = tlog.Frontier()
+    upper: list[tuple[int, int, bytes]] = []
+    for edge in edges[: size // CHUNK]:
+        upper += [(level + LEVEL, index, h) for level, index, h in tree.push(edge.roots[0])]
+    if size % CHUNK:
+        tree.edge += edges[-1].roots
+    tree.size = size
+    if any(store.hashes(level, index, index + 1) != [h] for level, index, h in upper):
+        return None
+    if store.node_count() != size - size.bit_count():
+        return None
+    return Swept(tree, prev, tuple(key for edge in edges for key in edge.keys))
