@@ -118,6 +118,10 @@ class Case:
     """Prices after the horizon (up to a day), for the worth of what is stored at its end."""
     tail_net_w: Mapping[str, FloatArray] = field(default_factory=dict)
     """Forecast net load (demand - available PV) of each party after the horizon, same slots as tail."""
+    onchain_rate: float | None = None
+    """Share of the ledger's requests so far that its rules settled by themselves; None before the first."""
+    reputation: Mapping[str, float] = field(default_factory=dict)
+    """Party -> reputation in [0, 1], of those the ledger has evaluated (paper 001, eqs 5-7)."""
 
     @property
     def slots(self) -> int:

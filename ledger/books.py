@@ -6,8 +6,8 @@ totals, the operator and the grid. Every period each log's signed head becomes a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +16,7 @@ from typing import Any
 from ledger import drafts, note, places, rate
 from ledger.chain import Draft, Head
 from ledger.core import Ledger
+from ledger.errors import LedgerError
 from ledger.keys import KeyRing
 from ledger.rules import MOVES
 from ledger.settle import Settled, commitment, foreseen, settle_slot
@@ -24,9 +25,9 @@ from ledger.settle import Settled, commitment, foreseen, settle_slot
 class Books:
     """All logs of a site, open. Use as a context manager; `close` signs every head."""
 
-    def __init__(self, main: Ledger, apart: Mapping[str, Ledger], stack: ExitStack) -> None:
+    def __init__(self, main: Ledger, apart: Mapping[str, Ledger], stack: ExitStack, moment: _Moment | None) -> None:
         """For `create` and `open` only."""
-        self.main = main
+        self.main, self._moment = main, moment
         self.apart = dict(sorted(apart.items()))
         """Party -> its own log."""
         self._stack = stack
@@ -43,6 +44,8 @@ class Books:
         apart: Iterable[str],
     ) -> Books:
         """Begin `site`/main and a log `site`/party/<id> for each party of `apart`. Arguments as Ledger.create."""
+        moment = _Moment(now_us)
+        now_us = moment.now_us
         with ExitStack() as stack:
             main = stack.enter_context(
                 Ledger.create(folder, log=f"{site}/main", keys=keys, now_us=now_us, genesis=genesis)
@@ -54,7 +57,7 @@ class Books:
                 logs[party] = stack.enter_context(
                     Ledger.create(folder, log=f"{site}/{name}", keys=keys, now_us=now_us, genesis=body, name=name)
                 )
-            return cls(main, logs, stack.pop_all())
+            return cls(main, logs, stack.pop_all(), moment)
 
     @classmethod
     def open(
@@ -67,13 +70,15 @@ class Books:
     ) -> Books:
         """Open every log of a run or ledger folder. Raises as Ledger.open."""
         folder = places.ledger_folder(folder)
+        moment = None if now_us is None else _Moment(now_us)
+        now_us = None if moment is None else moment.now_us
         with ExitStack() as stack:
             logs = {
                 name: stack.enter_context(Ledger.open(folder, keys=keys, now_us=now_us, readonly=readonly, name=name))
                 for name in places.logs(folder)
             }
             main = logs.pop(places.MAIN)
-            return cls(main, {name.partition("/")[2]: log for name, log in logs.items()}, stack.pop_all())
+            return cls(main, {name.partition("/")[2]: log for name, log in logs.items()}, stack.pop_all(), moment)
 
     def log_of(self, party: str) -> Ledger:
         """The log that holds a party's postings: its own, or the main log."""
@@ -96,11 +101,32 @@ class Books:
         sell: Mapping[str, int],
         beside: Sequence[Draft] = (),
         **facts: Any,
-    ) -> None:
+    ) -> bool:
         """Fix a slot's prices before it starts: each party's in its own log, the grid's (and a commitment) in main.
 
         beside : what else the main log takes in the same transaction; facts : as drafts.price
+        Returns False, having written nothing, if the slot has begun: then nothing of it can be settled.
+        Raises LedgerError if the books are open for reading only.
         """
+        if self._moment is None:
+            raise LedgerError(
+                "open for reading only", where=self.main.log, mend="open with now_us and without readonly"
+            )
+        with self._moment.held() as now_us:
+            if now_us > slot_us + self.main.state[("genesis",)]["price_grace_us"]:
+                return False
+            self._price(operator, slot_us, buy, sell, beside, facts)
+            return True
+
+    def _price(
+        self,
+        operator: str,
+        slot_us: int,
+        buy: Mapping[str, int],
+        sell: Mapping[str, int],
+        beside: Sequence[Draft],
+        facts: Mapping[str, Any],
+    ) -> None:
         named = {name: facts[name] for name in ("slot_s", "plan", "inputs", "certificate")}
         leaves = []
         for party, log in self.apart.items():
@@ -179,6 +205,27 @@ class Books:
                 wh = log.state["posted", identity][3][2]
                 found[party] = Settled(bytes.fromhex(receipt.leaf), wh, micro)
         return found
+
+
+class _Moment:
+    """A clock that can be held still, so that the logs agree whether something came in time."""
+
+    def __init__(self, now_us: Callable[[], int]) -> None:
+        self._now_us = now_us
+        self._held: int | None = None
+
+    def now_us(self) -> int:
+        """µs UTC."""
+        return self._now_us() if self._held is None else self._held
+
+    @contextmanager
+    def held(self) -> Iterator[int]:
+        """The time now, for all that is written within."""
+        self._held = self._now_us()
+        try:
+            yield self._held
+        finally:
+            self._held = None
 
 
 def merged(wallets: Iterable[Mapping[str, tuple[int, int]]]) -> dict[str, tuple[int, int]]:

@@ -1,87 +1,99 @@
-"""A log's postings for accounting programs (hledger, beancount), as CSV, and its entries as JSON lines.
+"""Postings of all logs for accounting programs (hledger, beancount), as CSV, and the entries as JSON lines.
 
 Money only: energy stands beside each posting as a comment. Closing balances are asserted, so that a pair of postings
-changed alike is noticed too.
+changed alike is noticed too; that of `clearing` is 0 when the totals of the main log are those of the parties' logs.
 """
 
 from __future__ import annotations
 
 import csv
+import heapq
 import io
 import re
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from ledger import canon, places
+from ledger.books import merged
 from ledger.errors import LedgerError
 from ledger.money import MICRO
 from ledger.rules import MOVES
 from ledger.store import Store, reading
 
+Stores = dict[str, Store]
+"""Name of a log -> its database, the main log first."""
 
-def export(folder: Path, format: str, *, name: str = places.MAIN) -> Iterator[str]:
-    """The log as lines (each with its newline) of `hledger`, `beancount`, `csv` or `jsonl`. Else LedgerError."""
+
+def export(folder: Path, format: str, *, name: str = "") -> Iterator[str]:
+    """All logs, or the one named, as lines (each with its newline) of `hledger`, `beancount`, `csv` or `jsonl`.
+
+    Raises LedgerError for another format, LedgerUnreadable if there is no such log.
+    """
     writer = _WRITERS.get(format)
     if writer is None:
         raise LedgerError(f"no export format {format!r}", where="export", mend=f"formats: {', '.join(_WRITERS)}")
-    with reading(folder, name) as store:
-        yield from writer(store)
+    folder = places.ledger_folder(folder)
+    with ExitStack() as stack:
+        names = [name] if name else places.logs(folder)
+        yield from writer({one: stack.enter_context(reading(folder, one)) for one in names})
 
 
-def _jsonl(store: Store) -> Iterator[str]:
-    for row in store.rows():
-        yield row[5].decode() + "\n"
+def _jsonl(stores: Stores) -> Iterator[str]:
+    for store in stores.values():
+        for row in store.rows():
+            yield row[5].decode() + "\n"
 
 
-def _csv(store: Store) -> Iterator[str]:
-    currency = _currency(store)
-    yield _csv_line(["seq", "time", "type", "id", "account", "amount_micro", "currency", "energy_given_wh"])
-    for entry in _moving(store):
+def _csv(stores: Stores) -> Iterator[str]:
+    currency = _currency(stores)
+    yield _csv_line(["log", "seq", "time", "type", "id", "account", "amount_micro", "currency", "energy_given_wh"])
+    for entry in _moving(stores):
         for account, micro, wh in entry["body"]["postings"]:
-            head = [entry["seq"], _time(entry).isoformat(), entry["type"], entry["id"]]
+            head = [entry["log"], entry["seq"], _time(entry).isoformat(), entry["type"], entry["id"]]
             yield _csv_line([*head, account, micro, currency, wh])
 
 
-def _hledger(store: Store) -> Iterator[str]:
-    currency = _commodity(_currency(store))
+def _hledger(stores: Stores) -> Iterator[str]:
+    currency = _commodity(_currency(stores))
     yield f"commodity 1.000000 {currency}\n"
-    for account in store.wallets():
+    for account in _wallets(stores):
         yield f"account wallet:{account}\n"
     day = ""
-    for entry in _moving(store):
+    for entry in _moving(stores):
         day = f"{_time(entry):%Y-%m-%d}"
-        yield f"\n{day} {entry['type']} {entry['id']}  ; seq:{entry['seq']}\n"
+        yield f"\n{day} {entry['type']} {entry['id']}  ; log:{entry['log']}, seq:{entry['seq']}\n"
         for account, micro, wh in entry["body"]["postings"]:
             yield f"    wallet:{account}  {_decimal(micro)} {currency}  ; wh:{wh}\n"
     if day:
         yield f"\n{day} closing balances\n"
-    for account, (micro, _) in store.wallets().items():
+    for account, (micro, _) in _wallets(stores).items():
         yield f"    wallet:{account}  {_decimal(0)} {currency} = {_decimal(micro)} {currency}\n"
 
 
-def _beancount(store: Store) -> Iterator[str]:
-    currency = _currency(store).upper()
-    entries = _moving(store)
+def _beancount(stores: Stores) -> Iterator[str]:
+    currency = _currency(stores).upper()
+    entries = _moving(stores)
     first = next(entries, None)
     start = f"{_time(first):%Y-%m-%d}" if first else "1970-01-01"
     yield f'option "operating_currency" "{currency}"\n'
-    for account in store.wallets():
+    for account in _wallets(stores):
         yield f"{start} open {_bean_account(account)} {currency}\n"
     last = start
-    for entry in _moving(store):
+    for entry in _moving(stores):
         last = f"{_time(entry):%Y-%m-%d}"
-        yield f'\n{last} * "{entry["type"]}" "{entry["id"]}"\n  seq: {entry["seq"]}\n'
+        yield f'\n{last} * "{entry["type"]}" "{entry["id"]}"\n  log: "{entry["log"]}"\n  seq: {entry["seq"]}\n'
         for account, micro, wh in entry["body"]["postings"]:
             yield f"  {_bean_account(account)}  {_decimal(micro)} {currency}\n    wh: {wh}\n"
     after = _next_day(last)
     yield "\n"
-    for account, (micro, _) in store.wallets().items():
+    for account, (micro, _) in _wallets(stores).items():
         yield f"{after} balance {_bean_account(account)}  {_decimal(micro)} ~ 0.000000 {currency}\n"
 
 
-_WRITERS: dict[str, Callable[[Store], Iterator[str]]] = {
+_WRITERS: dict[str, Callable[[Stores], Iterator[str]]] = {
     "hledger": _hledger,
     "beancount": _beancount,
     "csv": _csv,
@@ -89,14 +101,22 @@ _WRITERS: dict[str, Callable[[Store], Iterator[str]]] = {
 }
 
 
-def _moving(store: Store) -> Iterator[dict[str, Any]]:
-    for _, _, kind, _, _, data in store.rows():
-        if kind in MOVES:
-            yield canon.loads(data)
+def _moving(stores: Stores) -> Iterator[dict[str, Any]]:
+    """Entries that move money over all logs, in order of time."""
+    for *_, data in heapq.merge(*(_ordered(store, at) for at, store in enumerate(stores.values()))):
+        yield canon.loads(data)
 
 
-def _currency(store: Store) -> str:
-    data = store.data(0)
+def _ordered(store: Store, at: int) -> Iterator[tuple[int, int, int, bytes]]:
+    return ((ts, at, seq, data) for seq, ts, kind, _, _, data in store.rows() if kind in MOVES)
+
+
+def _wallets(stores: Stores) -> dict[str, tuple[int, int]]:
+    return merged(store.wallets() for store in stores.values())
+
+
+def _currency(stores: Stores) -> str:
+    data = next(iter(stores.values())).data(0)
     if data is None:
         raise LedgerError("the log is empty", where="export")
     currency: str = canon.loads(data)["body"]["currency"]

@@ -13,7 +13,8 @@ def onchain_rate(states: Iterable[State], since_us: int, until_us: int) -> Fract
 
     states : of the main log and of the parties' own logs; a party is looked at in the one log where it is settled
 
-    A request is a metered slot of a party's settlement meter (the operator's own excepted, which trades with no one);
+    A request is a slot for which registers of a party's settlement meter are in (the operator's own excepted, which
+    trades with no one);
     it counts as settled while a settlement entry stands that rests on the meter's latest readings. Without any request
     the rate is 0: nothing was shown.
     """
@@ -31,9 +32,9 @@ def _counts(state: State, since_us: int, until_us: int) -> tuple[int, int]:
     meters = {state["meter", party]: party for party in parties}
     requests = settled = 0
     for key, metered in state.items():
-        if key[0] != "metered" or key[1] not in meters or not since_us <= key[2] < until_us:
+        if key[0] != "asks" or key[1] not in meters or not since_us <= key[2] < until_us:
             continue
         requests += 1
         identity, _, standing = state.get(("settled", meters[key[1]], key[2]), ("", -1, False))
-        settled += bool(standing and state.get(("rests_on", identity)) == metered[0])
+        settled += bool(standing and state.get(("rests_on", identity)) == metered)
     return requests, settled

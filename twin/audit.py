@@ -165,7 +165,7 @@ def _wrong_energies(device: str, stored: _Stored, said: Mapping[int, Batch], tic
         edges = [
             edge for part in parts for edge in ((part.start_register_wh, part.end_register_wh) if part else (0, 0))
         ]
-        if body["reg"] != edges and any(body["reg"]):
+        if body["reg"] != edges:
             what = f"registers are {edges}, the ledger settled {body['reg']} ({', '.join(COUNTERS)} at both edges)"
             yield Finding("readings", f"{device} slot {culprit.at(start_us)}", what)
 

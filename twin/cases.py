@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -24,6 +25,15 @@ PricesBetween = Callable[[int, int], Tariff]
 """(start_us, slots) -> import and export prices."""
 
 
+@dataclass(frozen=True, slots=True)
+class LedgerFacts:
+    """What the ledger offers to the mechanisms."""
+
+    onchain_rate: float | None = None
+    """Share of requests so far that its rules settled by themselves; None before the first."""
+    reputation: Mapping[str, float] = field(default_factory=dict)
+
+
 class CaseBuilder:
     """Knows the site and where to look; each call builds one case from what is known at that moment."""
 
@@ -37,14 +47,16 @@ class CaseBuilder:
         *,
         max_age_s: float,
         keep: Callable[[Forecast, int], None] | None = None,
+        ledger: Callable[[], LedgerFacts] = LedgerFacts,
     ) -> None:
-        """`image` gives the newest process image; `keep(forecast, issued_us)` stores each forecast."""
+        """`image` gives the newest process image, `ledger` its facts; `keep(forecast, issued_us)` stores a forecast."""
         self._site, self._history, self._prices = site, history, prices
         self._image, self._turbines, self._max_age_s, self._keep = image, turbines, max_age_s, keep
         self._slot_us = site.time.slot_s * 1_000_000
         self._gate = Gate.of(site)
         self._forecaster = SimilarDays()
         self._last_soc: dict[str, float] = {}
+        self._ledger = ledger
 
     def build(self, t_us: int, stage: Stage, day_ahead: Plan | None) -> Case:
         """The case of a plan that starts at `t_us`. Raises ControllerError where a series has no past at all."""
@@ -58,7 +70,10 @@ class CaseBuilder:
         nothing = np.zeros(slots + tail)
         loads = {party.id: forecast.get(f"load/{party.id}", nothing) for party in site.parties if party.role != "grid"}
         found, steered = self._assets(forecast, t_us, slots)
+        facts = self._ledger()
         return Case(
+            onchain_rate=facts.onchain_rate,
+            reputation=facts.reputation,
             site=site.id,
             start_us=t_us,
             slot_s=site.time.slot_s,

@@ -27,7 +27,7 @@ def summary(
     """All figures of the run; verifies the ledger as it lies on the disk."""
     stats, service = session.gateway.stats, session.service
     counts, checked = service.planner.counts, across.verify_all(session.books.main.folder)
-    compared = ending.comparison
+    compared, rate = ending.comparison, service.settlement.facts().onchain_rate
     costs = {} if compared is None else {name: one.cost.total for name, one in compared.references.items()}
     bound = None if compared is None else compared.bound
     actual = None if ending.actual is None else ending.actual.total
@@ -80,6 +80,7 @@ def summary(
         ),
         wall_s=round(wall_s, 2),
         stopped=ending.stopped,
+        onchain_rate=rate,
     )
 
 

@@ -31,6 +31,11 @@ class MeteredSlot:
     """Counts up when readings of the slot arrive after it was closed."""
 
     @property
+    def counted(self) -> bool:
+        """Whether there is a counter to settle by."""
+        return self.taken is not None or self.given is not None
+
+    @property
     def net_wh(self) -> int:
         """Energy given minus taken (bus sign)."""
         return (self.given.wh if self.given else 0) - (self.taken.wh if self.taken else 0)

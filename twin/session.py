@@ -79,6 +79,9 @@ class Session:
         self.books = stack.enter_context(self._new_books())
         await stack.enter_async_context(self.worker)
         self.gateway = await stack.enter_async_context(self._new_gateway())
+        for link in self._links:
+            if link.reserve_port is not None and not lockstep:
+                await stack.enter_async_context(self.gateway.reserver(link.id, link.reserve_port))
         self.service = self._new_service()
         stack.push_async_callback(self.gateway.release_all)
         stack.push_async_callback(self.service.planner.close)
@@ -157,6 +160,7 @@ class Session:
             service.turbines,
             max_age_s=service.max_age_s,
             keep=self._keep_forecast,
+            ledger=settlement.facts,
         )
         return service
 

@@ -14,7 +14,9 @@ from ledger import Books, drafts
 from ledger.books import payments
 from ledger.chain import Draft
 from ledger.keys import KeyRing
+from ledger.rules.disputes import reputations
 from ledger.rules.state import CLEARING
+from twin.cases import LedgerFacts
 from twin.metering import MeteredSlot, Meterings
 from twin.site.schema import Site
 
@@ -50,6 +52,9 @@ class Settlement:
         """Closed slots, in order: device -> what it metered, with later revisions."""
         self.payments: list[Mapping[str, int]] = []
         """Closed slots: party -> micro-currency received (+) or paid (-), after later runs; sums to zero."""
+        self._unpriced: set[int] = set()
+        self._asked = self._answered = 0
+        """Metered slots of parties that trade, and how many of them the rules settled (rate.onchain_rate)."""
         self._settled: dict[int, int] = {}
         """Start of a closed slot -> its place in book and payments."""
 
@@ -85,7 +90,7 @@ class Settlement:
         operator, name = site.operator.id, NO_PLAN if plan is None else plan.id
         orders = {} if plan is None else {device: row and row[index] for device, row in plan.orders.items()}
         sent = drafts.dispatch(operator, slot_us=slot_us, slot_s=time.slot_s, plan=name, digest=_digest(orders))
-        self._books.price(
+        in_time = self._books.price(
             operator,
             slot_us=slot_us,
             slot_s=time.slot_s,
@@ -99,6 +104,8 @@ class Settlement:
             inputs=_digest({} if plan is None else {"start": plan.start_us, "energy": plan.energy_wh}),
             certificate=_digest(None if plan is None else msgspec.structs.replace(plan.certificate, solve_s=None)),
         )
+        if not in_time:
+            self._unpriced.add(slot_us)
 
     def close(self, slot_us: int) -> list[str]:
         """Meter and settle the slot that ended, and anew those that readings came late for.
@@ -113,6 +120,9 @@ class Settlement:
         self.book.append({})
         self.payments.append({})
         findings = self._settle(slot_us, closed)
+        if slot_us in self._unpriced:
+            self._unpriced.remove(slot_us)
+            findings.append("its prices came after it had begun: it is not settled")
         if (slot_us + self._slot_us) % PERIOD_US == 0:
             self._books.anchor()
         self._books.main.checkpoint()
@@ -126,10 +136,18 @@ class Settlement:
         self._settle(None, self._meterings.close_rest())
         self._books.anchor()
 
+    def facts(self) -> LedgerFacts:
+        """What the ledger offers to the mechanisms, as of the last settlement."""
+        rate = self._answered / self._asked if self._asked else None
+        return LedgerFacts(rate, reputations(self._books.main.state))
+
     def _settle(self, slot_us: int | None, closed: Sequence[MeteredSlot]) -> list[str]:
         """Append what was metered and settle the closed slots in it."""
         slots = sorted({slot.start_us for slot in closed} & self._settled.keys())
         made = self._books.settle(slots, [self._metering(slot) for slot in closed])
+        asking = self._meters - {self._site.meter_of(self._site.operator.id).id}
+        self._asked += sum(slot.rev == 0 and slot.counted and slot.device in asking for slot in closed)
+        self._answered += sum(draft.type == "settlement" and draft.body["run"] == 0 for draft in made)
         for start_us in slots:
             at = self._settled[start_us]
             self.book[at] = {**self.book[at], **{slot.device: slot for slot in closed if slot.start_us == start_us}}
@@ -154,7 +172,7 @@ class Settlement:
     def _metering(self, slot: MeteredSlot) -> Draft:
         taken, given = slot.taken, slot.given
         registers: dict[str, Any] = {}
-        if slot.device in self._meters:
+        if slot.device in self._meters and slot.counted:
             registers["reg"] = [
                 *((taken.start_register_wh, taken.end_register_wh) if taken else (0, 0)),
                 *((given.start_register_wh, given.end_register_wh) if given else (0, 0)),

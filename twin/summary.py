@@ -93,6 +93,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     load: LoadFigures
     wall_s: float
     stopped: bool = False
+    onchain_rate: float | None = None
+    """Requests that the ledger's rules settled by themselves / all transaction requests; None without any."""
 
 
 def read(run_dir: Path) -> Summary:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ledger.money import half_even
 from ledger.rules.state import Changes, Entry, State, body_of, by_operator, refuse
 
@@ -102,5 +100,5 @@ def reputation_figures(state: State, party: str, since: int, until: int) -> dict
 
 def reputations(state: State) -> dict[str, float]:
     """Party -> reputation in [0, 1], of those that were evaluated."""
-    found: dict[str, Any] = {key[1]: value for key, value in state.items() if key[0] == "reputation"}
-    return {party: r / PPM for party, (_, _, r) in sorted(found.items())}
+    found = {party: state.get(("reputation", party)) for party in state.get(("parties",), ())}
+    return {party: last[2] / PPM for party, last in found.items() if last is not None}

@@ -44,9 +44,12 @@ def metering(state: State, entry: Entry) -> Changes:
     last: tuple[Any, ...] = state.get(("metered", device, start), ("", -1))
     if body["rev"] != last[1] + 1:
         refuse(entry, f"revision {body['rev']}, the last was {last[1]}", "late readings make the next revision")
+    facts: Changes = {}
     if "reg" in body:
         _explained(entry, body)
-    return {("metered", device, start): (entry["id"], body["rev"], body["wh"], body["quality"], body["period_s"])}
+        facts["asks", device, start] = entry["id"]
+    facts["metered", device, start] = (entry["id"], body["rev"], body["wh"], body["quality"], body["period_s"])
+    return facts
 
 
 def dispatch(state: State, entry: Entry) -> Changes:

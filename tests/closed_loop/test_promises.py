@@ -131,7 +131,7 @@ FIELDS: dict[str, Any] = {
     "plans": {"day_ahead", "intraday", "kept", "max_gap", "max_deviation_gain", "solve_s_p50", "solve_s_p99"},
     "ledger": {"entries", "root", "verified"},
 }
-EXTRA = {"load", "stopped"}
+EXTRA = {"onchain_rate", "load", "stopped"}
 """What ours has beside the contract's: the machine's load, and whether the run was stopped."""
 
 

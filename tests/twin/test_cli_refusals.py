@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from twin.cli.app import call
-from twin.cli.later import LATER, LEDGER_LATER
+from twin.cli.later import LATER
 
 ROOT = Path(__file__).parents[2]
 SITE = ROOT / "examples" / "sites" / "two-homes.yaml"
@@ -198,7 +198,6 @@ def test_an_output_folder_that_holds_something_is_kept(cli: Cli, tmp_path: Path)
 
 def test_later_verbs_name_the_letter_that_brings_them(cli: Cli) -> None:
     later = [((verb,), letter) for verb, letter in LATER.items()]
-    later += [(("ledger", verb), letter) for verb, letter in LEDGER_LATER.items()]
     for words, letter in later:
         said = cli(2, *words, "some", "--words", "of", "1")
         assert f"`vpptwin {' '.join(words)}` is not there yet; letter {letter} of docs/roadmap.md brings it" in said
@@ -213,7 +212,7 @@ def test_a_folder_that_holds_no_run_is_said_plainly(cli: Cli, tmp_path: Path, ve
 
 def test_a_fault_of_the_program_is_owned_up_to(vpptwin: Vpptwin, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
-        "import ledger.verify\ndef broken(folder): raise ZeroDivisionError\nledger.verify.verify = broken\n",
+        "import twin.audit\ndef broken(folder, heads): raise ZeroDivisionError\ntwin.audit.audit = broken\n",
         encoding="utf-8",
     )
     done = vpptwin("ledger", "verify", tmp_path, expect=3, PYTHONPATH=f"{tmp_path}:{ROOT}")

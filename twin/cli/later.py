@@ -23,23 +23,20 @@ LATER = {
 }
 
 
-LEDGER_LATER = dict.fromkeys(("export", "prove", "bill", "anchor"), "C")
-
-
 def refuse(verb: str, letter: str) -> None:
     """Raise the error that names the roadmap letter of `verb`."""
     raise UsageError(f"`vpptwin {verb}` is not there yet", mend=f"letter {letter} of docs/roadmap.md brings it")
 
 
-def add_later(app: typer.Typer, verbs: Mapping[str, str], prefix: str = "") -> None:
+def add_later(app: typer.Typer, verbs: Mapping[str, str]) -> None:
     """Register every later verb as a hidden command that takes anything and refuses."""
     for verb, letter in verbs.items():
-        _add(app, verb, prefix + verb, letter)
+        _add(app, verb, letter)
 
 
-def _add(app: typer.Typer, verb: str, name: str, letter: str) -> None:
+def _add(app: typer.Typer, verb: str, letter: str) -> None:
     settings = {"ignore_unknown_options": True, "allow_extra_args": True}
 
     @app.command(verb, hidden=True, context_settings=settings, add_help_option=False)
     def later(words: Annotated[list[str] | None, typer.Argument()] = None) -> None:
-        refuse(name, letter)
+        refuse(verb, letter)

@@ -11,8 +11,7 @@ from rich.markup import escape
 
 from ledger import show as showing
 from twin import audit as auditing
-from twin.cli import witness
-from twin.cli.later import LEDGER_LATER, add_later
+from twin.cli import ledger_proofs, ledger_writing, witness
 from twin.cli.output import console, emit_json, emit_line
 from twin.exits import FINDING
 
@@ -20,18 +19,22 @@ app = typer.Typer(help="The settlement ledger of a run.", no_args_is_help=True)
 RunDir = Annotated[Path, typer.Argument(help="A run folder or a ledger folder.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
+Heads = Annotated[list[Path] | None, typer.Option("--head", help="A signed head kept elsewhere; may be repeated.")]
+
 
 @app.command()
 def verify(
     run_dir: RunDir,
-    heads: Annotated[list[Path], typer.Option("--head", help="A signed head kept elsewhere; may be repeated.")] = [],  # noqa: B006
+    heads: Annotated[
+        list[Path] | None, typer.Option("--head", help="A signed head kept elsewhere; may be repeated.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Re-verify all logs and what they say of each other, and that the stored readings are those that were settled.
 
     Exit status 1 if anything does not hold: each finding says where, and which layer noticed.
     """
-    report = auditing.audit(run_dir, [head.read_text() for head in heads])
+    report = auditing.audit(run_dir, [head.read_text() for head in heads or []])
     if as_json:
         emit_json(asdict(report))
     else:
@@ -64,5 +67,5 @@ def show(
         typer.echo(showing.text(found))
 
 
-witness.register(app)
-add_later(app, LEDGER_LATER, "ledger ")
+for part in (ledger_proofs, ledger_writing, witness):
+    part.register(app)
