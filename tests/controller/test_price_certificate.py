@@ -60,16 +60,15 @@ def test_gap_of_the_windows_of_the_specification(window: Window, first: int) -> 
     assert found.best.profit >= 0.98 * found.bound.profit
 
 
-def test_nodes_close_a_gap_that_duality_leaves_open(window: Window) -> None:
-    """A short window in the evening, where nothing but the certificate knows how good the search was."""
-    game = window(84, 6)
-    without = solve(game, PieceProgram(game), SearchLimits(0.005, 2, 40), 0.01)
-    proved = solve(game, PieceProgram(game), SearchLimits(0.01, 1, 40, 12), 0.01)
-    assert proved.best.profit >= without.best.profit - 1e-9
+def test_nodes_raise_the_profit_and_close_a_gap_that_duality_leaves_open(window: Window) -> None:
+    """Ninety minutes in the evening: pieces alone end a third lower and know nothing better than a gap of 80 %."""
+    game = window(72, 6)
+    without = solve(game, PieceProgram(game), SearchLimits(0.005, 1, 40), 0.01)
+    proved = solve(game, PieceProgram(game), SearchLimits(0.005, 1, 40, 20), 0.01)
+    assert without.bound.profit - without.best.profit > 0.5 * without.best.profit
     assert proved.nodes > 0
-    open_before, open_now = (f.bound.profit - f.best.profit for f in (without, proved))
-    assert open_now < 0.5 * open_before
-    assert open_now <= 0.05 * proved.best.profit
+    assert proved.best.profit >= 1.3 * without.best.profit
+    assert proved.bound.profit - proved.best.profit <= 0.005 * proved.best.profit
 
 
 def test_an_answer_keeps_its_own_pattern(window: Window) -> None:

@@ -41,6 +41,36 @@ def test_day_ahead_reaches_the_optimum_of_the_specification(together: DayAhead) 
     assert together.bound <= together.objective <= together.bound * 1.002
 
 
+@pytest.mark.parametrize("solver", ["SCIP", "HiGHS"])
+def test_two_solvers_of_the_day_ahead_agree(together: DayAhead, solver: str) -> None:
+    """T1: HiGHS with tangents and SCIP with squares end within 0.1 % of each other, both with a bound."""
+    settings = replace(PAPER, day_ahead_solver=solver)
+    found = solve_day_ahead(paper_instance.day_ahead_case(), settings, NODES, SolverShelf())
+    assert found.milp.solver == solver
+    assert found.objective == pytest.approx(together.objective, rel=1e-3)
+    assert found.bound <= together.objective <= found.bound * 1.002
+
+
+def test_strategies_of_the_paper() -> None:
+    """1: everybody alone, 194.5 + 976.1 - 527.9; 3: a game over the day, where nobody does worse than alone."""
+    case = paper_instance.day_ahead_case()
+    alone = TwoStage(replace(PAPER, strategy=1)).plan(case, "day_ahead", NODES)
+    assert findings_of(case, alone) == []
+    assert alone.certificate.objective == pytest.approx(194.5 + 976.1 - 527.9, abs=0.9)
+    assert alone.certificate.bound is not None
+    game = TwoStage(replace(PAPER, strategy=3)).plan(case, "day_ahead", NODES)
+    assert findings_of(case, game, 1e-3) == []
+    assert game.certificate.bound is not None
+    assert game.certificate.bound >= game.certificate.objective > 0
+    for turbine in ("mt-p1", "mt-p2", "mt-p3"):
+        assert game.schedule[turbine].on == alone.schedule[turbine].on
+    for storage in ("es-p1", "es-p2", "es-p3"):
+        assert game.schedule[storage].soc_pu[-1] == pytest.approx(0.4, abs=1e-3)
+    for settings in (replace(PAPER, strategy=4), replace(PAPER, method="magic")):
+        with pytest.raises(ControllerError, match="is unknown"):
+            TwoStage(settings)
+
+
 def test_direct_control_costs_no_more_than_each_alone(together: DayAhead) -> None:
     """T1: S2 <= sum of S1, 194.5 + 976.1 - 527.9."""
     alone = [solve((i,)).objective for i in range(3)]

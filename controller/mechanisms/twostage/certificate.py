@@ -89,10 +89,15 @@ def day_ahead_certificate(case: Case, solved: DayAhead) -> Certificate:
         residuals=_residuals((solved.response,)),
         deviation_gain=None,
         optimal="bounded" if gap > 1e-6 else "proved",
-        solver="HiGHS, PIQP",
-        version=f"highspy {version('highspy')}, piqp {version('piqp')}",
+        solver=f"{solved.milp.solver}, PIQP",
+        version=day_ahead_version(),
         work={"nodes": solved.milp.nodes, "proved": int(solved.milp.proved)},
     )
+
+
+def day_ahead_version() -> str:
+    """Versions of the day-ahead solvers."""
+    return ", ".join(f"{name} {version(name)}" for name in ("highspy", "pyscipopt", "piqp"))
 
 
 def _window_residuals(outcome: Outcome) -> dict[str, float]:

@@ -14,7 +14,14 @@ from controller.case import Case, FloatArray, Storage, Turbine
 from controller.mechanisms.twostage.commitment import commitment_of, declare_commitment, fill_commitment
 from controller.mechanisms.twostage.exclusivity import cycling_steps
 from controller.mechanisms.twostage.milp import MilpSolution, solve_milp
-from controller.mechanisms.twostage.players import CENTRAL, party_load_kw, storages_of, stretched, with_caps
+from controller.mechanisms.twostage.players import (
+    CENTRAL,
+    party_load_kw,
+    prosumers_of,
+    storages_of,
+    stretched,
+    with_caps,
+)
 from controller.mechanisms.twostage.pooling import pooled
 from controller.mechanisms.twostage.settings import Settings
 from controller.mechanisms.twostage.tail import cheapest_worth, tail_of
@@ -53,7 +60,9 @@ def solve_day_ahead(case: Case, settings: Settings, budget: Budget, shelf: Solve
     """Commitment by HiGHS, powers and duals by PIQP. Raises ControllerError when no plan exists."""
     player = site_player(case, settings)
     model, vectors, binaries = _commitment_program(player, case.slots)
-    milp = solve_milp(model, vectors, gap=min(budget.gap, 1e-3), nodes=budget.nodes * settings.day_ahead_nodes_factor)
+    nodes = budget.nodes * settings.day_ahead_nodes_factor
+    solver = _miqp if by_scip(case, settings) else solve_milp
+    milp = solver(model, vectors, gap=min(budget.gap, 1e-3), nodes=nodes)
     fixed = replace(
         player,
         commitments={a.id: commitment_of(a, _on(model, milp, a)) for a in player.assets if isinstance(a, Turbine)},
@@ -61,6 +70,20 @@ def solve_day_ahead(case: Case, settings: Settings, budget: Budget, shelf: Solve
     )
     response = shelf.prepare(fixed).respond(player.buy_per_kwh, player.sell_per_kwh)
     return DayAhead(fixed, response, milp)
+
+
+def by_scip(case: Case, settings: Settings) -> bool:
+    """Whether SCIP solves a case of this size."""
+    if settings.day_ahead_solver == "auto":
+        return len(prosumers_of(case)) * case.slots <= settings.scip_size
+    return settings.day_ahead_solver == "SCIP"
+
+
+def _miqp(model: Model, vectors: Vectors, *, gap: float, nodes: int) -> MilpSolution:
+    """SCIP is loaded only where it is used: it doubles the solver process's memory."""
+    from controller.mechanisms.twostage.miqp import solve_miqp
+
+    return solve_miqp(model, vectors, gap=gap, nodes=nodes) or solve_milp(model, vectors, gap=gap, nodes=nodes)
 
 
 def site_player(case: Case, settings: Settings) -> Player:

@@ -10,7 +10,13 @@ import numpy as np
 from controller.case import Case, FloatArray, Tariff
 from controller.errors import ControllerError
 from controller.mechanism import SettleRule
-from controller.mechanisms.twostage.certificate import day_ahead_certificate, gap_floor, turnover, window_certificate
+from controller.mechanisms.twostage.certificate import (
+    day_ahead_certificate,
+    day_ahead_version,
+    gap_floor,
+    turnover,
+    window_certificate,
+)
 from controller.mechanisms.twostage.day_ahead import solve_day_ahead
 from controller.mechanisms.twostage.exclusivity import check_tariff
 from controller.mechanisms.twostage.intraday import window_game
@@ -20,6 +26,7 @@ from controller.mechanisms.twostage.players import check_case, demand_of, grid_o
 from controller.mechanisms.twostage.reasons import dearest, reasons_of
 from controller.mechanisms.twostage.settings import Settings
 from controller.mechanisms.twostage.settlement import PRICE_DIGITS, account_of, price_row
+from controller.mechanisms.twostage.strategies import day_game, everybody_alone
 from controller.plan import Budget, Certificate, Order, Plan, Reason, Schedule, Stage, sealed
 from controller.stackelberg.game import Outcome, PriceGame, Prices
 from controller.stackelberg.piece import PieceProgram
@@ -43,6 +50,9 @@ class TwoStage:
         if self.settings.method not in METHODS:
             mend = f"one of {', '.join(METHODS)}"
             raise ControllerError(f"{self.settings.method!r} is unknown", where="twostage, settings.method", mend=mend)
+        if self.settings.strategy not in (1, 2, 3):
+            what = f"strategy {self.settings.strategy} is unknown"
+            raise ControllerError(what, where="twostage, settings.strategy", mend="one of 1, 2, 3")
         self.shelf = SolverShelf()
         self._programs: dict[Hashable, PieceProgram] = {}
 
@@ -65,6 +75,8 @@ class TwoStage:
         return self._intraday(case, budget, warm)
 
     def _day_ahead(self, case: Case, budget: Budget) -> Plan:
+        if self.settings.strategy != 2:
+            return self._day_by_parties(case, budget)
         solved = solve_day_ahead(case, self.settings, budget, self.shelf)
         market = Prices(case.tariff.import_per_kwh, case.tariff.export_per_kwh)
         answers = {party.id: solved.response for party in case.parties if party.role != "grid"}
@@ -73,10 +85,29 @@ class TwoStage:
         on = {name: commitment.on for name, commitment in solved.player.commitments.items()}
         return _assemble(case, "day_ahead", market, answers, needs, on, reasons, day_ahead_certificate(case, solved))
 
+    def _day_by_parties(self, case: Case, budget: Budget) -> Plan:
+        """Strategies 1 and 3."""
+        alone = everybody_alone(case, self.settings, budget, self.shelf)
+        market = Prices(case.tariff.import_per_kwh, case.tariff.export_per_kwh)
+        needs = {party: _party_need(case, party, answer) for party, answer in alone.answers.items()}
+        reasons = [
+            reason
+            for day in alone.days.values()
+            for reason in reasons_of(self.shelf.prepare(day.player).solver.model, day.player, day.response)
+        ]
+        certificate = alone.certificate(case, day_ahead_version())
+        plan = _assemble(case, "day_ahead", market, alone.answers, needs, alone.on, reasons, certificate)
+        if self.settings.strategy == 1:
+            return plan
+        return self._played(case, "day_ahead", day_game(case, plan, self.settings, self.shelf), budget, None)
+
     def _intraday(self, case: Case, budget: Budget, warm: Plan | None) -> Plan:
-        before = self.shelf.solves
         game = window_game(case, self.settings, self.shelf)
-        found = self._search(case, game, budget, _warm_prices(case, warm))
+        return self._played(case, "intraday", game, budget, _warm_prices(case, warm))
+
+    def _played(self, case: Case, stage: Stage, game: PriceGame, budget: Budget, warm: Prices | None) -> Plan:
+        before = self.shelf.solves
+        found = self._search(case, game, budget, warm)
         operator, best = operator_of(case), found.best
         answers = {player.player.name: answer for player, answer in zip(game.followers, best.followers, strict=True)}
         answers[operator] = best.leader
@@ -91,7 +122,7 @@ class TwoStage:
         on = {name: c.on for name, c in game.central.player.commitments.items()}
         work = {"followers": len(game.followers), "programs": self.shelf.solves - before}
         certificate = window_certificate(case, game, found, budget.gap, work)
-        return _assemble(case, "intraday", best.prices, answers, needs, on, reasons, certificate)
+        return _assemble(case, stage, best.prices, answers, needs, on, reasons, certificate)
 
     def _search(self, case: Case, game: PriceGame, budget: Budget, warm: Prices | None) -> Found:
         market: Outcome = game.evaluate(game.market)

@@ -36,6 +36,7 @@ class MilpSolution:
     nodes: int
     proved: bool
     """Whether the gap asked for was reached."""
+    solver: str = "HiGHS"
 
 
 def solve_milp(model: Model, vectors: Vectors, *, gap: float, nodes: int) -> MilpSolution:

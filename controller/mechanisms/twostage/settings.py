@@ -22,6 +22,12 @@ class Settings:
     """Among equal costs energy is bought as late as possible (specs/dispatch.md)."""
     day_ahead_nodes_factor: int = 10
     """Branch-and-bound nodes of the day-ahead problem per node of the window's budget: it is solved once a day."""
+    strategy: int = 2
+    """Day-ahead: 1 everybody alone, 2 direct control of the site, 3 a price game over the day (paper section 5.2)."""
+    day_ahead_solver: str = "auto"
+    """SCIP, HiGHS, or auto: SCIP while prosumers x slots stay within `scip_size`, HiGHS with tangents above."""
+    scip_size: int = 480
+    """Ten prosumers over 48 slots; SCIP solved 3 x 24 in 2 s and not 50 x 24 in a minute (specs/optimisation.md)."""
     method: str = "exact"
     """How a window's prices are searched: exact, or a baseline (paper, paper-preset, pso, ga)."""
     window_nodes_above: int = 200
