@@ -12,6 +12,7 @@ from typing import Any, Literal
 import msgspec
 import yaml
 
+from devices.description import DeviceSpec
 from devices.errors import DeviceError
 from devices.points import CATALOGUE, quantised
 
@@ -87,6 +88,11 @@ def load_adapter(name: str) -> AdapterMap:
             f"no points {unknown} in the catalogue", where=path.name, mend=f"there are {list(CATALOGUE)}"
         )
     return found
+
+
+def status_of(device: DeviceSpec) -> Status:
+    """Of a device with an adapter; its topic is its id where the site says nothing. Raises AdapterError."""
+    return Status(load_adapter(device.adapter or ""), device.topic or device.id, is_grid=device.is_grid)
 
 
 class Status:

@@ -26,6 +26,8 @@ class LinkSpec:
     baud: int = 9600
     parity: Literal["N", "E", "O"] = "N"
     stop_bits: Literal[1, 2] = 1
+    reserve_port: int | None = None
+    """Where the service lets other programs read what it reads of this link (loopback, read-only); None = nowhere."""
     real: bool = False
     """True for hardware (or another program): its devices are not emulated, they are there."""
 

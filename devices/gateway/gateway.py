@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from devices.adapter import Status, load_adapter
+from devices.adapter import status_of
 from devices.clock import Clock
 from devices.description import MODES, BrokerSpec, DeviceSpec, LinkSpec, Mode
 from devices.drivers import driver_for
@@ -25,6 +25,7 @@ from devices.gateway.lease import LeaseHolder
 from devices.gateway.line import Line, Unit
 from devices.gateway.plausible import Plausible
 from devices.gateway.ratings import limits_of
+from devices.gateway.reserver import Mirror, ReServer
 from devices.gateway.rounds import Rounds
 from devices.gateway.stats import DeviceHealth, Stats
 from devices.gateway.terms import Journal, Terms, Wish
@@ -73,7 +74,7 @@ class Gateway:
         """
         self.stats = Stats(devices={device.id: DeviceHealth() for device in devices})
         self.image = ProcessImage(clock.now_us())
-        self._clock, self._guard_s, self._lockstep = clock, guard_s, lockstep
+        self._clock, self._guard_s, self._lockstep, self._tick_s = clock, guard_s, lockstep, tick_s
         self._given, self._caps = limits or {}, (cap_w, cap_ramp_w_s)
         self._readings: dict[str, Reading] = {}
         self._arrived: list[Reading] = []
@@ -99,7 +100,7 @@ class Gateway:
     async def __aenter__(self) -> Gateway:
         if self._mqtt is not None:
             broker, site_id, wireless = self._mqtt
-            foreign = {device.id: _status(device) for device in wireless if device.adapter is not None}
+            foreign = {device.id: status_of(device) for device in wireless if device.adapter is not None}
             self._ingest = Ingest(
                 broker,
                 site_id,
@@ -158,6 +159,21 @@ class Gateway:
                 ) from error
         arrived, self._arrived = self._arrived, []
         return sorted(arrived, key=lambda reading: (reading.device, reading.ts_us, reading.seq))
+
+    def reserver(self, link: str, port: int = 0) -> ReServer:
+        """A read-only Modbus server for other clients of a link, to be entered by the caller; loopback only.
+
+        Raises KeyError for an unknown link.
+        """
+        rounds, line = self._rounds[link], next(one for one in self._lines if one.spec.id == link)
+        mirror = Mirror(3 * self._tick_s)
+        line.link.noticed_read = mirror.note
+
+        async def fetch(unit: int, fc: int, address: int, count: int) -> list[int]:
+            async with rounds.lock:
+                return await line.link.read(unit, fc, address, count)
+
+        return ReServer(mirror, fetch, port=port)
 
     def freeze(self) -> ProcessImage:
         """The newest reading of each device, as of now; also kept as `image`."""
@@ -266,10 +282,6 @@ class Gateway:
         spec = unit.driver.spec
         if unit.holder is not None and spec.id not in self._given:
             unit.holder.limits = limits_of(spec, unit.driver.bounds, *self._caps)
-
-
-def _status(device: DeviceSpec) -> Status:
-    return Status(load_adapter(device.adapter or ""), device.topic or device.id, is_grid=device.is_grid)
 
 
 def _lines(

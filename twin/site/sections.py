@@ -156,6 +156,7 @@ TOP: Shape = {
                     "serial": Field(free_text, ""),
                     "baud": Field(whole(300, 4_000_000), 9600),
                     "parity": Field(choice("N", "E", "O"), "N"),
+                    "reserve_port": Field(whole(0, 65_535), None),
                     "stop_bits": Field(whole(1, 2), 1),
                     "real": Field(flag, False),
                 }
