@@ -13,6 +13,11 @@ revert_factor            its revert timers run so much longer than they were set
 no_revert                its revert timers never end
 heartbeat_s              without a write for so long it gives up every setpoint, as with a lost controller
 writes_max               a register that was written so often is worn out: exception 4
+dead_time_s              a new order is followed only after so long
+gain_pu                  a setpoint of 1000 W gives 1000 W times this: its steady error
+readback_delay_s         registers that were written show their old values for so long
+eta                      one-way efficiency, instead of the model's
+profile                  a file of `vpptwin characterise` whose figures hold where the fields above are not given
 clock_drift_ppm          its own clock, which stamps MQTT telemetry, runs fast (> 0) or slow
 """
 
@@ -20,6 +25,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from devices import profile
 from devices.description import DeviceSpec
 from devices.models.parameters import Fields
 
@@ -45,11 +51,20 @@ class Behaviour:
     heartbeat_s: float = _NEVER
     writes_max: float = _NEVER
     clock_drift_ppm: float = 0.0
+    dead_time_s: float = 0.0
+    gain_pu: float = 1.0
+    readback_delay_s: float = 0.0
+    eta: float = 0.0
+    """0 = the model's."""
+    profile: str | None = None
 
     @classmethod
     def of(cls, device: DeviceSpec) -> Behaviour:
         """Raises ModelError naming every wrong or unknown field."""
-        fields = Fields(device.id, device.behaviour, "behaviour")
+        given = dict(device.behaviour)
+        if isinstance(given.get("profile"), str):
+            given = {**profile.read(given["profile"]).behaviour, **given}
+        fields = Fields(device.id, given, "behaviour")
         dies, back = (fields.number(name, 0, 1e9, _NEVER) for name in ("dies_at_s", "back_at_s"))
         fields.require(back == _NEVER or dies < back, f"back_at_s ({back:g}) must come after dies_at_s ({dies:g})")
         made = cls(
@@ -63,6 +78,11 @@ class Behaviour:
             heartbeat_s=fields.number("heartbeat_s", 0.1, 1e9, _NEVER),
             writes_max=fields.number("writes_max", 0, 1e12, _NEVER),
             clock_drift_ppm=fields.number("clock_drift_ppm", -1e6, 1e6, 0),
+            dead_time_s=fields.number("dead_time_s", 0, 3600, 0),
+            gain_pu=fields.number("gain_pu", 0, 2, 1),
+            readback_delay_s=fields.number("readback_delay_s", 0, 3600, 0),
+            eta=fields.number("eta", 0, 1, 0),
+            profile=fields.text("profile", None),
             **{name: fields.flag(name) for name in _FLAGS},
         )
         fields.done()

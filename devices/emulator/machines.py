@@ -72,6 +72,7 @@ class BatteryMachine(Machine):
 
     def __init__(self, device: DeviceSpec, behaviour: Behaviour) -> None:
         given = battery.BatteryParameters.of(device)
+        given = replace(given, eta=behaviour.eta or given.eta)
         self.parameters = replace(given, ramp_w_s=min(given.ramp_w_s, behaviour.ramp_w_s))
         self.state = battery.BatteryState.initial(self.parameters)
         super().__init__(device, Nameplate(given.p_charge_w, given.p_discharge_w, given.e_wh))

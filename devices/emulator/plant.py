@@ -19,21 +19,15 @@ from devices.description import BrokerSpec, DeviceSpec, Kind, LinkSpec
 from devices.emulator.air_unit import AirUnit
 from devices.emulator.behaviour import Behaviour
 from devices.emulator.bus import Bus, Series
-from devices.emulator.legacy_unit import LegacyUnit
-from devices.emulator.mapped_unit import MappedUnit
-from devices.emulator.meter_unit import FLOAT, INTEGER, MeterUnit
 from devices.emulator.modbus import ModbusLink, Served
 from devices.emulator.mqtt import Publisher, publishers, topic
-from devices.emulator.stubborn import StubbornUnit
-from devices.emulator.sunspec_unit import SunSpecUnit
+from devices.emulator.response import Response
 from devices.emulator.unit import Unit
+from devices.emulator.units import unit_number, unit_of
 from devices.errors import DeviceError
 from devices.points import CONTROLS
-from devices.regmap import load_map
 
 _SECOND_US = 1_000_000
-_SUNSPEC = {"sunspec": INTEGER, "sunspec-legacy": INTEGER, "sunspec-float": FLOAT}
-"""Maps that mean SunSpec, and the meter model each is emulated with; a driver finds out by itself what is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +78,16 @@ class Plant:
         """Devices that are there, so not emulated; `observe` tells what they show."""
         self._bus = Bus(devices, self._behaviours, series, _phase(site_id, seed), self.real)
         self.units: dict[str, Unit] = {
-            device.id: _unit(device, self._bus, self._behaviours[device.id])
+            device.id: unit_of(device, self._bus, self._behaviours[device.id])
             for device in devices
             if device.link is not None and device.id not in self.real
         }
+        self._responses = {
+            name: Response(one) for name, one in self._behaviours.items() if one.dead_time_s or one.gain_pu != 1
+        }
+        self._given = tuple(links)
         self._air = {device.id: AirUnit(device) for device in devices if device.mqtt and device.kind in CONTROLS}
         self.units |= self._air
-        self._given = tuple(links)
         self._links = {link.id: self._modbus_link(link, ports) for link in links if not link.real}
         self._publishers: dict[str, Publisher] = {}
         self._start_us: int | None = None
@@ -127,7 +124,7 @@ class Plant:
                 continue
             if device.link is not None:
                 link = self._links[device.link]
-                where = (link.link.host, link.port, _unit_number(device), device.map)
+                where = (link.link.host, link.port, unit_number(device), device.map)
                 found.append(Endpoint(device.id, device.kind, "modbus", *where, serial=link.bound.serial or None))
             if device.mqtt and self._broker is not None:
                 path = topic(self._site, device.id, "telemetry")
@@ -193,8 +190,12 @@ class Plant:
         self._revert(self._t_us)
         ends = [min(t_us, self._t_us + self._physics_us)]
         ends += [due for unit in self.units.values() if (due := unit.next_revert_us()) is not None]
+        commands = {name: unit.command for name, unit in self.units.items()}
+        for name, response in self._responses.items():
+            commands[name] = response.take(commands[name], self._t_us)
+            ends += [] if response.next_us is None else [response.next_us]
         end_us = min(ends)
-        self._bus.step(self._t_us, end_us, {name: unit.command for name, unit in self.units.items()})
+        self._bus.step(self._t_us, end_us, commands)
         self._t_us = end_us
 
     def _revert(self, now_us: int) -> None:
@@ -239,7 +240,7 @@ class Plant:
         return max(self._clock.now_us(), self._t_us)
 
     def _modbus_link(self, link: LinkSpec, ports: Literal["auto", "fixed"]) -> ModbusLink:
-        served = {_unit_number(device): self._served(device.id) for device in self._devices if device.link == link.id}
+        served = {unit_number(device): self._served(device.id) for device in self._devices if device.link == link.id}
         return ModbusLink(replace(link, port=0, serial="") if ports == "auto" else link, served, self._now_us)
 
     def _served(self, device: str) -> Served:
@@ -271,31 +272,6 @@ class Plant:
         for publisher in made:
             stack.push_async_callback(publisher.close)
         self._publishers = {one.device.id: one for one in made}
-
-
-def _unit(device: DeviceSpec, bus: Bus, behaviour: Behaviour) -> Unit:
-    made = _well_behaved(device, bus)
-    return StubbornUnit(made, behaviour) if behaviour.stubborn else made
-
-
-def _well_behaved(device: DeviceSpec, bus: Bus) -> Unit:
-    if device.map is None:
-        raise DeviceError("on a Modbus link but without map", where=device.id, mend="map: sunspec or a map's name")
-    if device.map not in _SUNSPEC:
-        return MappedUnit(device, load_map(device.map))
-    unit = _unit_number(device)
-    if device.kind == "meter":
-        return MeterUnit(device, unit, _SUNSPEC[device.map])
-    if device.kind not in ("pv", "storage"):
-        raise DeviceError(
-            f"a {device.kind} is not emulated over SunSpec", where=device.id, mend="use a register map for it"
-        )
-    made = LegacyUnit if device.map == "sunspec-legacy" else SunSpecUnit
-    return made(device, unit, bus.machines[device.id].plate)
-
-
-def _unit_number(device: DeviceSpec) -> int:
-    return 1 if device.unit is None else device.unit
 
 
 def _phase(site_id: str, seed: int) -> float:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from twin.cli import check, devices, ledger, proxy, release, run, serve, solve
+from twin.cli import characterise, check, devices, ledger, proxy, release, run, serve, solve
 from twin.cli.later import LATER, add_later
 from twin.cli.output import complain
 from twin.errors import TwinError
@@ -29,6 +29,7 @@ app.command("devices")(devices.devices)
 app.command("serve")(serve.serve)
 app.command("check")(check.check)
 app.command("proxy")(proxy.proxy)
+app.command("characterise")(characterise.characterise_device)
 app.command("solve")(solve.solve)
 app.command("release")(release.release)
 app.add_typer(ledger.app, name="ledger")

@@ -17,7 +17,6 @@ LATER = {
     "record": "I",
     "export": "I",
     "whatif": "I",
-    "characterise": "B",
     "explain": "J",
     "init": "J",
 }

@@ -63,6 +63,11 @@ BEHAVIOUR: Shape = {
     "heartbeat_s": Field(number(0.1, 1e9), None),
     "writes_max": Field(number(0, 1e12), None),
     "clock_drift_ppm": Field(number(-1e6, 1e6), None),
+    "dead_time_s": Field(number(0, 3600), None),
+    "gain_pu": Field(number(0, 2), None),
+    "readback_delay_s": Field(number(0, 3600), None),
+    "eta": Field(_SHARE, None),
+    "profile": Field(text, None),
 }
 """How an emulated device misbehaves (devices/emulator/behaviour.py); same keys for all kinds."""
 
