@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from ledger import show, verify
+from ledger import show
 from twin import logs
 from twin import run as runs
+from twin.audit import audit
 from twin.options import RunOptions
 from twin.summary import Summary
 
@@ -53,10 +54,11 @@ class Done:
         return [what for (what,) in self.rows('SELECT what FROM event WHERE "where" = ? ORDER BY id', where)]
 
     def metered(self, device: str) -> list[dict[str, Any]]:
-        """Bodies of a settlement meter's entries, one a settled slot."""
+        """The newest word on each settled slot of a settlement meter, in order."""
         entries = show.entries(self.folder, type="metering", limit=1_000_000)
         bodies = [entry["body"] for entry in entries if entry["body"]["device"] == device]
-        return bodies[: self.summary.slots]
+        newest = {body["start"]: body for body in sorted(bodies, key=lambda body: int(body["rev"]))}
+        return [newest[start] for start in sorted(newest)][: self.summary.slots]
 
     def qualities(self, device: str) -> list[str]:
         """`actual` or `estimated` of each settled slot."""
@@ -105,7 +107,7 @@ def run_here(tmp_path_factory: pytest.TempPathFactory, site_text: Callable[..., 
         prepared = runs.prepare(RunOptions(site=str(site), **options), folder / "run", force=False)
         with logs.to_file(prepared.out / "run.log"):
             summary = asyncio.run(runs.run(prepared, progress))
-        assert verify.verify(prepared.out).ok
+        assert audit(prepared.out).ok
         assert (prepared.out / "report.html").exists()
         return Done(summary, prepared.out)
 

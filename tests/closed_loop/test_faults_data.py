@@ -13,6 +13,7 @@ import pytest
 
 from devices.readings import Quality
 from ledger import show
+from ledger.places import MAIN
 from twin.store import StoreReader
 
 HOMES = Path(__file__).parents[2] / "examples" / "data" / "homes"
@@ -64,5 +65,5 @@ def test_a_day_whose_clocks_change_is_planned_whole_and_run_through(
     assert (done.summary.telemetry.missing, done.summary.telemetry.lost) == (0, 0)
     with StoreReader(done.folder / "telemetry.db") as reader:
         assert [row.plan.slots for row in reader.plans("day_ahead")] == [4, slots]
-    priced = [entry["body"]["slot"] for entry in show.entries(done.folder, type="price", limit=1_000)]
+    priced = [entry["body"]["slot"] for entry in show.entries(done.folder, type="price", limit=1_000, name=MAIN)]
     assert {after - before for before, after in pairwise(priced)} == {900_000_000}, "no slot is skipped or told twice"

@@ -108,15 +108,17 @@ def test_a_broker_of_the_runs_own_that_is_killed_is_replaced(
             assert guard is not None
             os.killpg(guard.pid, signal.SIGKILL)
 
-    done = run_here(hours=0.5, clock="x240", progress=at)
+    done = run_here(hours=0.25, clock="x120", progress=at)
     assert "ended by itself" in done.log
     telemetry = done.summary.telemetry
-    assert telemetry.missing > 0
-    assert telemetry.lost == 0
     assert telemetry.received == telemetry.stored
+    gone = 0
     for meter in METERS:
-        last_us, first_us = done.rows("SELECT max(ts_us), min(ts_us) FROM meter WHERE device = ?", meter)[0]
-        assert last_us - first_us > 25 * 60_000_000, f"{meter} is heard again"
+        query = "SELECT max(ts_us) - min(ts_us), max(seq), count(*) FROM meter WHERE device = ?"
+        span_us, samples, stored = done.rows(query, meter)[0]
+        assert span_us > 12 * 60_000_000, f"{meter} is heard again"
+        gone += samples - stored
+    assert 0 < gone <= telemetry.missing, "what a meter sampled while there was no broker"
 
 
 def test_a_solver_process_killed_between_solves_is_replaced(run_here: Callable[..., Any]) -> None:

@@ -20,8 +20,8 @@ import sunspec2.modbus.client as sunspec
 
 from devices.emulator import Plant
 from devices.emulator.unit import Command
-from ledger import verify
 from twin import run as runs
+from twin.audit import audit
 
 ROOT = Path(__file__).parents[2]
 SITE = ROOT / "examples" / "sites" / "two-homes.yaml"
@@ -105,7 +105,7 @@ def test_sigterm_ends_a_run_as_ctrl_c_does_and_impatience_takes_no_report_away(t
         ended(process, 130)
     summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
     assert (summary["stopped"], summary["ledger"]["verified"]) == (True, True)
-    assert verify.verify(run).ok
+    assert audit(run).ok
     assert (run / "report.html").stat().st_size > 100_000
 
 
@@ -147,7 +147,7 @@ def test_ctrl_c_does_not_wait_for_a_solve_that_hangs(
         process.send_signal(signal.SIGINT)
         ended(process, 130, 30)
     assert "ended because the run is being stopped" in (run / "run.log").read_text(encoding="utf-8")
-    assert verify.verify(run).ok
+    assert audit(run).ok
 
 
 INTERRUPTED = """
@@ -222,4 +222,4 @@ def test_serve_releases_the_devices_of_another_program_when_it_ends(
             inverter.close()
         plant.terminate()
         ended(plant, 0)
-    assert verify.verify(run).ok
+    assert audit(run).ok

@@ -212,9 +212,9 @@ def test_a_folder_that_holds_no_run_is_said_plainly(cli: Cli, tmp_path: Path, ve
 
 def test_a_fault_of_the_program_is_owned_up_to(vpptwin: Vpptwin, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
-        "import twin.audit\ndef broken(folder, heads): raise ZeroDivisionError\ntwin.audit.audit = broken\n",
+        "import twin.site.loader\ndef broken(*_, **__): 1 / 0\ntwin.site.loader.load_site = broken\n",
         encoding="utf-8",
     )
-    done = vpptwin("ledger", "verify", tmp_path, expect=3, PYTHONPATH=f"{tmp_path}:{ROOT}")
+    done = vpptwin("check", SITE, expect=3, PYTHONPATH=f"{tmp_path}:{ROOT}")
     assert "Traceback" in done.stderr
     assert "a fault of vpptwin itself, not of your input (ZeroDivisionError, see above)" in done.stderr.splitlines()[-1]
