@@ -92,9 +92,7 @@ def test_exports_of_all_logs(say: Say, short_run: Path, require: Callable[[str],
     text = say("export", short_run, "--format", "hledger")
     words = [require("hledger"), "check", "-s", "-f", "-"]
     for journal, good in ((text, True), (text.replace("wallet:home-1  -0.0", "wallet:home-1  -1.0", 1), False)):
-        done = subprocess.run(
-            [program, "check", "-s", "-f", "-"], input=journal, capture_output=True, text=True, check=False
-        )
+        done = subprocess.run(words, input=journal, capture_output=True, text=True, check=False)
         assert (done.returncode == 0) is good, done.stderr
     csv = say("export", short_run, "--format", "csv").splitlines()[1:]
     assert sum(int(line.split(",")[6]) for line in csv) == 0
