@@ -137,3 +137,39 @@ def _assets(i: int, load_kw: FloatArray, renewable_kw: FloatArray) -> list[Asset
         FlexibleLoad(f"il-{party}", party, load_kw * 1000 * FLEXIBLE_PU, 1.0, BETA, BETA2),
         Pv(f"res-{party}", party, renewable_kw * 1000),
     ]
+
+
+def crowd(case: Case, count: int, seed: int = 842) -> Case:
+    """The case with `count` prosumers: beyond three, copies whose load and renewables are scaled by 0.6 to 1.4."""
+    random, own = np.random.default_rng(seed), prosumer_ids(case)
+    parties, assets, load = list[Party](), list[Asset](), dict[str, FloatArray]()
+    for k in range(count):
+        source, name = own[k % len(own)], f"p{k + 1}"
+        demand, sun = (1.0, 1.0) if k < len(own) else random.uniform(0.6, 1.4, 2)
+        parties.append(Party(name, "prosumer"))
+        load[name] = case.load_w[source] * demand
+        for asset in case.assets:
+            if asset.party == source:
+                assets.append(_copied(asset, name, float(demand), float(sun)))
+    return replace(
+        case,
+        parties=(*parties, *(party for party in case.parties if party.role != "prosumer")),
+        assets=tuple(assets),
+        load_w=load,
+        import_max_w=CAP_W * max(1.0, count / len(own)),
+        export_max_w=CAP_W * max(1.0, count / len(own)),
+    )
+
+
+def prosumer_ids(case: Case) -> list[str]:
+    """Prosumers in the order of the case."""
+    return [party.id for party in case.parties if party.role == "prosumer"]
+
+
+def _copied(asset: Asset, party: str, demand: float, sun: float) -> Asset:
+    name = f"{asset.id.partition('-')[0]}-{party}"
+    if isinstance(asset, Pv):
+        return replace(asset, id=name, party=party, available_w=asset.available_w * sun)
+    if isinstance(asset, FlexibleLoad):
+        return replace(asset, id=name, party=party, demand_w=asset.demand_w * demand)
+    return replace(asset, id=name, party=party)
