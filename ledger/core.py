@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -37,6 +36,7 @@ class Ledger:
         self.folder, self.name = folder, name
         self._store, self._chain, self._lock_handle = started.store, started.chain, started.lock
         self._keys, self._now_us = keys, now_us
+        self._failures: tuple[type[Exception], ...] = (*started.store.failures, OSError, UnicodeEncodeError)
         self._broken = ""
         self._busy = Lock()
 
@@ -220,7 +220,7 @@ class Ledger:
             now = self._ready()
             try:
                 known = self._store.find([item.id for item in items])
-            except (sqlite3.Error, UnicodeEncodeError) as error:
+            except self._failures as error:
                 raise LedgerError(f"ids: {error}", where="append", mend="ids are ASCII words") from error
             self._chain.begin()
             try:
@@ -237,7 +237,7 @@ class Ledger:
             return
         try:
             self._store.write(rows, self._chain.touched())
-        except sqlite3.Error as error:
+        except self._failures as error:
             self._chain.rollback()
             raise self._break(error) from error
         self._chain.commit()
@@ -249,7 +249,7 @@ class Ledger:
             last = self._store.last_checkpoint()
             if last is not None and last[0] == size:
                 places.write_whole(places.pin(self.folder, self.name), signed)
-        except (sqlite3.Error, OSError) as error:
+        except self._failures as error:
             raise self._break(error) from error
 
     def _behind(self, now: int) -> bool:

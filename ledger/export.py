@@ -20,10 +20,11 @@ from ledger import canon, places
 from ledger.books import merged
 from ledger.errors import LedgerError
 from ledger.money import MICRO
+from ledger.port import LogReader
 from ledger.rules import MOVES
-from ledger.store import Store, reading
+from ledger.store import reading
 
-Stores = dict[str, Store]
+Stores = dict[str, LogReader]
 """Name of a log -> its database, the main log first."""
 
 
@@ -107,7 +108,7 @@ def _moving(stores: Stores) -> Iterator[dict[str, Any]]:
         yield canon.loads(data)
 
 
-def _ordered(store: Store, at: int) -> Iterator[tuple[int, int, int, bytes]]:
+def _ordered(store: LogReader, at: int) -> Iterator[tuple[int, int, int, bytes]]:
     return ((ts, at, seq, data) for seq, ts, kind, _, _, data in store.rows() if kind in MOVES)
 
 

@@ -11,8 +11,9 @@ from typing import Any
 
 from ledger import canon, places, tlog
 from ledger.errors import LedgerError
+from ledger.port import LogReader
 from ledger.rules import MOVES
-from ledger.store import Store, reading
+from ledger.store import reading
 
 BUNDLE = "vpptwin/proof/v2"
 
@@ -39,7 +40,7 @@ def bundle(folder: Path, party: str, since_us: int, until_us: int) -> dict[str, 
     return {**facts, "main": anchor} if own else facts
 
 
-def _proved(store: Store, chosen: Iterable[tuple[int, bytes]], size: int, signed: str) -> dict[str, Any]:
+def _proved(store: LogReader, chosen: Iterable[tuple[int, bytes]], size: int, signed: str) -> dict[str, Any]:
     """Entries with their audit paths, the head they stand under and its key."""
     items = [
         {"seq": seq, "entry": data.decode(), "path": [h.hex() for h in tlog.inclusion(store.node, seq, size)]}
@@ -64,7 +65,7 @@ def _anchor(folder: Path, party: str) -> dict[str, Any]:
         return {**_proved(store, [last[:2]], size, signed), "size": last[2]}
 
 
-def _chosen(store: Store, party: str, since_us: int, until_us: int, size: int) -> list[tuple[int, bytes]]:
+def _chosen(store: LogReader, party: str, since_us: int, until_us: int, size: int) -> list[tuple[int, bytes]]:
     """Genesis, the party's settlements, residual shares and reversals of these slots, and what they rest on."""
     moving: dict[int, bytes] = {}
     wanted: set[str] = set()
@@ -89,7 +90,7 @@ def _chosen(store: Store, party: str, since_us: int, until_us: int, size: int) -
     return sorted({*genesis, *moving.items(), *rests})
 
 
-def _log_key(store: Store, size: int) -> str:
+def _log_key(store: LogReader, size: int) -> str:
     """The log's key at that size: genesis', or that of the last rotation."""
     genesis = canon.loads(store.data(0) or b"")
     key: str = genesis["body"]["log_key"]
@@ -100,7 +101,7 @@ def _log_key(store: Store, size: int) -> str:
     return key
 
 
-def _signed(store: Store, size: int | None) -> tuple[int, str]:
+def _signed(store: LogReader, size: int | None) -> tuple[int, str]:
     """The signed head of a size, or the last one."""
     heads = dict(store.checkpoints())
     if not heads or (size is not None and size not in heads):

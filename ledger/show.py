@@ -10,8 +10,9 @@ from typing import Any
 
 from ledger import canon, money, places
 from ledger.books import merged
+from ledger.port import LogReader
 from ledger.rules import FAMILY
-from ledger.store import Store, reading
+from ledger.store import reading
 from ledger.verify import Report
 
 
@@ -46,7 +47,7 @@ def overview(folder: Path, *, last: int = 10) -> dict[str, Any]:
     }
 
 
-def _main(store: Store, genesis: dict[str, Any]) -> dict[str, Any]:
+def _main(store: LogReader, genesis: dict[str, Any]) -> dict[str, Any]:
     signed = store.last_checkpoint()
     body = genesis.get("body", {})
     return {
@@ -139,7 +140,7 @@ def report_text(result: Report) -> str:
     return "\n".join(lines + [f"  {finding}" for finding in result.findings])
 
 
-def _walked(store: Store, last: int) -> tuple[Counter[str], dict[str, int], list[dict[str, Any]], dict[str, Any]]:
+def _walked(store: LogReader, last: int) -> tuple[Counter[str], dict[str, int], list[dict[str, Any]], dict[str, Any]]:
     kinds: Counter[str] = Counter()
     residual = {"slots": 0, "alarms": 0, "largest_ppm": 0}
     tail: list[dict[str, Any]] = []
@@ -155,7 +156,7 @@ def _walked(store: Store, last: int) -> tuple[Counter[str], dict[str, int], list
     return kinds, residual, tail, genesis
 
 
-def _entries(store: Store) -> Iterator[dict[str, Any]]:
+def _entries(store: LogReader) -> Iterator[dict[str, Any]]:
     for row in store.rows():
         yield canon.loads(row[5])
 

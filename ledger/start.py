@@ -18,6 +18,7 @@ from ledger.errors import (
     NoteError,
 )
 from ledger.keys import KeyRing
+from ledger.port import LogReader, LogStore
 from ledger.quiet import without_collector
 from ledger.store import SCHEMA_VERSION, Store
 
@@ -27,7 +28,7 @@ PRODUCT = "vpptwin"
 class Started(NamedTuple):
     """A log on disk, ready to use: its store, its chain, the writer's lock (None if reading only), keys."""
 
-    store: Store
+    store: LogStore
     chain: Chain
     lock: int | None
     keys: KeyRing | None
@@ -80,7 +81,7 @@ def _let_go(store: Store | None, handle: int | None) -> None:
         os.close(handle)
 
 
-def replayed(store: Store, folder: Path, name: str) -> Chain:
+def replayed(store: LogReader, folder: Path, name: str) -> Chain:
     """The chain of all stored entries, held against the last head it signed and the pinned one."""
     if store.version() > SCHEMA_VERSION:
         raise LedgerUnreadable(
@@ -115,7 +116,7 @@ def replayed(store: Store, folder: Path, name: str) -> Chain:
     return chain
 
 
-def _signed_heads(store: Store, folder: Path, name: str) -> list[note.Checkpoint]:
+def _signed_heads(store: LogReader, folder: Path, name: str) -> list[note.Checkpoint]:
     texts = [last[1]] if (last := store.last_checkpoint()) else []
     pin = places.pin(folder, name)
     if pin.exists():

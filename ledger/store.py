@@ -41,7 +41,9 @@ _WALLET = "INSERT OR REPLACE INTO wallet VALUES (?,?,?)"
 
 
 class Store:
-    """A log's database. One writer; readers see a snapshot per statement, or for all of `with store.snapshot()`."""
+    """A log's database. One writer; readers see a snapshot per statement, or after `begin_snapshot`."""
+
+    failures: tuple[type[Exception], ...] = (sqlite3.Error,)
 
     def __init__(self, path: Path, *, readonly: bool) -> None:
         self.path = path

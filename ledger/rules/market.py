@@ -23,8 +23,8 @@ def bid(state: State, entry: Entry) -> Changes:
     genesis = genesis_of(state)
     if entry["by"] != body["party"] or not state.get(("meter", body["party"])):
         refuse(entry, "a bid is signed by the party that makes it, which has a meter")
-    if "party" in genesis:
-        refuse(entry, "bids, matches and contracts stand in the main log, where both sides see them")
+    if "party" in genesis or ("apart", body["party"]) in state:
+        refuse(entry, "who is settled in a log of its own cannot contract: its settlement does not see the contract")
     if body["side"] not in SIDES or body["wh"] <= 0:
         refuse(entry, f"side {body['side']!r}, {body['wh']} Wh", "side is buy or sell, wh is positive")
     limit = body["limit_micro"]

@@ -15,7 +15,7 @@ from ledger import Books, KeyRing, across, batch_root, drafts, places, show
 from ledger.auditor import AuditError, audit
 from ledger.bill import bill
 from ledger.bill_page import page
-from ledger.errors import LedgerError
+from ledger.errors import EntryRefused, LedgerError
 from ledger.export import export
 from ledger.money import amount_micro
 from ledger.prove import bundle
@@ -135,6 +135,13 @@ def test_prices_after_the_slot_began_are_written_in_no_log(site: Site) -> None:
         inputs=DIGEST, certificate=DIGEST,
     ) is False  # fmt: skip
     assert (site.books.head(), site.now) == (before, moment)
+
+
+def test_a_household_with_a_log_of_its_own_cannot_contract(site: Site) -> None:
+    body = {"party": "home-1", "slot": T0, "side": "sell", "wh": 1, "limit_micro": 1}
+    for log in (site.books.main, site.books.apart["home-1"]):
+        with pytest.raises(EntryRefused, match="cannot contract"):
+            log.append_many([("bid", body, "bid:0", "home-1")])
 
 
 def test_books_open_again_and_go_on(site: Site) -> None:
