@@ -91,6 +91,8 @@ def test_a_stopped_run_leaves_no_device_under_its_orders(
     assert done.summary.stopped is True
     assert (done.summary.slots, done.summary.telemetry.missing, done.summary.telemetry.lost) == (2, 0, 0)
     assert done.summary.cost.perfect_foresight is not None, "what was settled is compared"
+    with started("rerun", done.folder) as process:
+        assert "the run was stopped, which nothing repeats" in ended(process, 2)
 
 
 def test_sigterm_ends_a_run_as_ctrl_c_does_and_impatience_takes_no_report_away(tmp_path: Path) -> None:
@@ -120,6 +122,16 @@ def test_ctrl_c_while_the_solver_process_starts_prints_no_traceback_of_it(tmp_pa
         os.killpg(process.pid, signal.SIGINT)
         ended(process, 130)
     assert json.loads((run / "summary.json").read_text(encoding="utf-8"))["stopped"] is True
+
+
+def test_ctrl_c_ends_a_rerun_without_a_verdict(short_run: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again"
+    with started("rerun", short_run, "--out", again) as process:
+        until((again / "telemetry.db").exists, "the repeated run")
+        process.send_signal(signal.SIGINT)
+        said = ended(process, 130)
+    assert "equal" not in said
+    assert "differs" not in said
 
 
 SLEEPY = """

@@ -168,6 +168,7 @@ def test_a_data_folder_that_is_none_says_what_belongs_there(cli: Cli, tmp_path: 
         (("--hours", "1", "--start", "9999-12-31"), "--start"),
         (("--hours", "1", "--start", "0001-01-01"), "--start"),
         (("--hours", "1", "--start", "5.9.2016"), "write 2016-09-05"),
+        (("--hours", "1", "--start", ""), "write 2016-09-05"),
         (("--hours", "1", "--start", "2016-09-05T00:01"), "start at a multiple of 900 s"),
         (("--hours", "1", "--clock", "soon"), "choose lockstep, wall, or xN"),
         (("--hours", "1", "--clock", "x0"), "--clock"),

@@ -21,6 +21,7 @@ from twin.cli.output import console, emit_json
 from twin.exits import FINDING, INTERRUPTED, UsageError
 from twin.options import RunOptions, again
 from twin.summary import Summary
+from twin.summary import read as read_summary
 
 
 def run(
@@ -66,10 +67,14 @@ def rerun(
 ) -> None:
     """Repeat a run from its manifest and say whether it is equal, or where it differs."""
     before = manifest.read(run_dir)
+    if read_summary(run_dir).stopped:
+        raise UsageError("the run was stopped, which nothing repeats", where=str(run_dir), mend="rerun one that ended")
     options = again(before.options)
     with tempfile.TemporaryDirectory(prefix="vpptwin-") as scratch:
         folder = Path(scratch) / "rerun" if out is None else out
-        execute(options, folder, force=False)
+        summary, _ = execute(options, folder, force=False)
+        if summary.stopped:
+            raise typer.Exit(INTERRUPTED)
         found = manifest.differences(before, manifest.read(folder))
     if not found:
         console.print(f"[green]equal[/]: ledger root {before.root}")
