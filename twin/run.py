@@ -73,7 +73,9 @@ def prepare(options: RunOptions, out: Path | None, *, force: bool) -> Prepared:
         )
     dataset = None if site.data is None else DataSet.open(site.data)
     now_us = WallClock().now_us()
-    begin_us = start_us(site, dataset, now_us) if options.start is None else instant_us(parse_start(options.start), site.zone)
+    begin_us = (
+        start_us(site, dataset, now_us) if options.start is None else instant_us(parse_start(options.start), site.zone)
+    )
     shift_us = 0
     if options.clock == "wall":
         shift_us = wall_shift_us(site, dataset, now_us)
