@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from twin.cli import characterise, check, devices, ledger, proxy, release, run, serve, solve
+from twin.cli import characterise, check, devices, ledger, proxy, release, reproduce, run, serve, solve
 from twin.cli.later import LATER, add_later
 from twin.cli.output import complain
 from twin.errors import TwinError
@@ -31,6 +31,7 @@ app.command("check")(check.check)
 app.command("proxy")(proxy.proxy)
 app.command("characterise")(characterise.characterise_device)
 app.command("solve")(solve.solve)
+app.command("reproduce")(reproduce.reproduce)
 app.command("release")(release.release)
 app.add_typer(ledger.app, name="ledger")
 add_later(app, LATER)

@@ -10,7 +10,6 @@ import typer
 from twin.exits import UsageError
 
 LATER = {
-    "reproduce": "D to H",
     "sweep": "D",
     "replay": "I",
     "test": "I",

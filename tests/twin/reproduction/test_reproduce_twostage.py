@@ -1,0 +1,67 @@
+"""The fast part of the reproduction: its schema, what must hold by theorem, and the page of plots."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Vpptwin = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def folder(vpptwin: Vpptwin, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("reproduction")
+    vpptwin("reproduce", "twostage", "--fast", "--out", out, timeout=110)
+    return out
+
+
+@pytest.fixture(scope="module")
+def found(folder: Path) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads((folder / "reproduction.json").read_text(encoding="utf-8"))
+    return read
+
+
+def test_every_claim_is_judged(found: dict[str, Any]) -> None:
+    assert (found["paper"], found["mechanism"]) == ("003", "twostage")
+    keys = {"id", "claim", "kind", "paper", "ours", "tolerance", "status", "holds", "note"}
+    for check in found["checks"]:
+        assert set(check) == keys
+        assert check["holds"] == {"holds": True, "fails": False, "incomparable": None}[check["status"]]
+        assert check["status"] != "incomparable" or check["note"]
+    assert sum(check["status"] != "incomparable" for check in found["checks"]) >= 8
+    ids = [check["id"] for check in found["checks"]]
+    assert len(set(ids)) == len(ids)
+
+
+def test_what_is_a_theorem_holds(found: dict[str, Any]) -> None:
+    held = {check["id"]: check["holds"] for check in found["checks"]}
+    for name in (
+        "day-ahead-direct",
+        "surplus-price",
+        "peak-price",
+        "table-3-calls",
+        "exact-is-best",
+        "table-4-minutes",
+    ):
+        assert held[name] is True, name
+
+
+def test_every_scheme_ends_at_the_planned_state_of_charge(found: dict[str, Any]) -> None:
+    for row in found["tables"]["schemes"]:
+        assert row["windows"] == 4
+        assert all(abs(soc - 0.4) < 1 / 300 for soc in row["end_soc_pu"].values()), "T5: 1 kWh"
+
+
+def test_the_page_holds_five_figures(folder: Path) -> None:
+    page = (folder / "reproduction.html").read_text(encoding="utf-8")
+    assert page.count('id="figure-') == 5
+    assert "Figure 10" in page or "figure 10" in page
+
+
+def test_an_unknown_paper_is_refused(vpptwin: Vpptwin) -> None:
+    assert "there is: twostage" in vpptwin("reproduce", "nothing", expect=2).stderr

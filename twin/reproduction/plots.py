@@ -1,0 +1,89 @@
+"""Plots of a reproduction as one HTML page of plotly figures."""
+
+from __future__ import annotations
+
+import html
+from pathlib import Path
+
+import plotly.graph_objects as go
+
+from twin.reproduction.checks import Reproduction
+
+COLOURS = {"holds": "#2a7d2a", "fails": "#b03030", "incomparable": "#777777"}
+
+
+def write_page(found: Reproduction, path: Path) -> None:
+    """Checks as a table, then a figure per table of the study."""
+    figures = [_schemes(found), _prices(found), _noise(found), _algorithms(found), _sizes(found)]
+    parts = [
+        figure.to_html(full_html=False, include_plotlyjs="inline" if k == 0 else False, div_id=f"figure-{k}")
+        for k, figure in enumerate(figures)
+    ]
+    head = f"<!doctype html><meta charset='utf-8'><title>paper {found.paper}</title>"
+    style = "<style>body{font:15px sans-serif;max-width:1100px;margin:2em auto}td{padding:.3em .6em}</style>"
+    title = f"<h1>{found.mechanism}: claims of paper {found.paper}</h1>"
+    path.write_text("\n".join([head, style, title, _table(found), *parts]), encoding="utf-8")
+
+
+def _table(found: Reproduction) -> str:
+    rows = [
+        f"<tr><td style='color:{COLOURS[check.status]}'>{check.status}</td>"
+        f"<td>{html.escape(check.claim)}</td><td>{html.escape(check.note)}</td></tr>"
+        for check in found.checks
+    ]
+    return f"<table>{''.join(rows)}</table>"
+
+
+def _schemes(found: Reproduction) -> go.Figure:
+    rows = found.tables["schemes"]
+    names = [f"Scheme {row['scheme']}" for row in rows]
+    bars = [
+        go.Bar(name=label, x=names, y=[row[key] for row in rows])
+        for key, label in (("prosumer_cost", "prosumers pay"), ("system_cost", "the site costs"))
+    ]
+    return go.Figure(bars, {"title": {"text": "Schemes over the day, currency"}})
+
+
+def _prices(found: Reproduction) -> go.Figure:
+    lines = [
+        go.Scatter(
+            name=f"{label} price, external {which} price scaled",
+            x=[row["factor"] for row in found.tables["prices"] if row["external"] == which],
+            y=[row[key] for row in found.tables["prices"] if row["external"] == which],
+        )
+        for which in ("import", "export")
+        for key, label in (("to_prosumer", "sale"), ("from_prosumer", "purchase"))
+    ]
+    return go.Figure(lines, {"title": {"text": "Internal prices at point 74 (figure 10), per kWh"}})
+
+
+def _noise(found: Reproduction) -> go.Figure:
+    rows = found.tables["noise"]
+    lines = [
+        go.Scatter(name=key, x=[row["sigma"] for row in rows], y=[row[key] for row in rows])
+        for key in ("mean", "median", "iqr")
+    ]
+    return go.Figure(lines, {"title": {"text": "Spread of internal prices against noise (figure 11), per kWh"}})
+
+
+def _algorithms(found: Reproduction) -> go.Figure:
+    rows = found.tables["algorithms"]
+    points = [
+        go.Scatter(
+            name=method,
+            mode="markers",
+            x=[row["calls"] for row in rows if row["method"] == method],
+            y=[row["profit"] for row in rows if row["method"] == method],
+            text=[f"window {row['window']}" for row in rows if row["method"] == method],
+        )
+        for method in dict.fromkeys(row["method"] for row in rows)
+    ]
+    layout = {"title": {"text": "Profit against calls of the lower level (table 3)"}, "xaxis": {"type": "log"}}
+    return go.Figure(points, layout)
+
+
+def _sizes(found: Reproduction) -> go.Figure:
+    rows = found.tables["sizes"]
+    line = go.Scatter(x=[row["prosumers"] for row in rows], y=[row["seconds"] for row in rows])
+    layout = {"title": {"text": "Seconds of a window against prosumers (table 4)"}, "xaxis": {"type": "log"}}
+    return go.Figure([line], layout)
