@@ -59,6 +59,7 @@ class MeterUnit(ImageUnit):
             power += 1
         if power != self._power:
             self._power = power
+            self.put(self._model, {"W": None, "VAR": None})  # what stood there may not fit the new scale
             self.image.set(self._model, {"W_SF": power, "VAR_SF": power, "VA_SF": power})
 
 
