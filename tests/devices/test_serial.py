@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from devices.description import DeviceSpec, LinkSpec
+from devices.emulator import Plant
 from devices.emulator.mapped_unit import MappedUnit
 from devices.emulator.modbus import ModbusLink as EmulatedLink
 from devices.emulator.modbus import Served
@@ -212,3 +213,24 @@ async def test_an_emulated_line_never_takes_a_path_that_exists(tmp_path):
     wire.close()
     wire.close()
     assert not (tmp_path / "bus").exists()
+
+
+@pytest.mark.parametrize("kind", ["modbus-tcp", "modbus-rtu", "modbus-rtu-tcp"])
+async def test_a_plants_sdm630_is_served_and_read_over_every_kind_of_link(kind, clock, tmp_path):
+    wanted = LinkSpec("bus", kind, "127.0.0.1", 0, 0.5, str(tmp_path / "ttyS9") if kind == "modbus-rtu" else "")
+    specs = [
+        DeviceSpec("meter-grid", "meter", "grid", "bus", 1, METER, is_grid=True),
+        DeviceSpec("meter-home", "meter", "home", "bus", 2, METER, model={"series": "home/load"}),
+    ]
+    fixed = "fixed" if kind == "modbus-rtu" else "auto"
+    async with Plant([wanted], specs, clock, lambda *_: 1200.0, ports=fixed) as plant:
+        await plant.step(clock.now_us())
+        clock.advance(3600)
+        await plant.step(clock.now_us())
+        (link,) = plant.links
+        assert link.serial == wanted.serial
+        async with Gateway([link], specs, clock) as gateway:
+            shown = {reading.device: reading.values for reading in await gateway.poll()}
+    assert (shown["meter-grid"]["p_w"], shown["meter-grid"]["e_exp_wh"]) == (1200, 1200)
+    assert (shown["meter-home"]["p_w"], shown["meter-home"]["e_imp_wh"]) == (-1200, 1200)
+    assert not (tmp_path / "ttyS9").exists(), "the line is taken away with the plant"
