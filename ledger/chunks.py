@@ -12,6 +12,7 @@ import os
 import sqlite3
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
@@ -72,9 +73,13 @@ class Sweep:
     def result(self) -> Swept | None:
         """None unless every entry is canonical, follows its predecessor, and all derived columns and nodes are right.
 
-        SQLite's own check, the heads and the rules are looked at elsewhere.
+        SQLite's own check, the heads and the rules are looked at elsewhere. None too if a process died or could not
+        be started (a program read from standard input has no file to start it from).
         """
-        found = [job.result() for job in self._jobs]
+        try:
+            found = [job.result() for job in self._jobs]
+        except BrokenProcessPool:
+            return None
         edges = [edge for edge in found if edge is not None]
         return None if len(edges) < len(found) else _joined(self._store, self._size, edges)
 

@@ -165,12 +165,16 @@ class Ledger:
         """Proof that the head at `second` (now) extends the one at `first`. Raises ProofError."""
         return tlog.consistency(self._store.node, first, self._within(second))
 
-    def entry(self, seq: int) -> dict[str, Any]:
-        """One entry. Raises LedgerError if there is none."""
+    def data(self, seq: int) -> bytes:
+        """Canonical bytes of one entry. Raises LedgerError if there is none."""
         data = self._store.data(seq)
         if data is None:
             raise LedgerError(f"no entry {seq}", where=self.log, mend=f"there are {self._chain.size}")
-        return canon.loads(data)
+        return data
+
+    def entry(self, seq: int) -> dict[str, Any]:
+        """One entry. Raises LedgerError if there is none."""
+        return canon.loads(self.data(seq))
 
     def find(self, id: str) -> Receipt | None:
         """Where the entry of this id stands; None if there is none."""

@@ -50,15 +50,15 @@ def demonstrate(folder: Path, nodes: int = 8, quorum: int = 6) -> Iterator[Step]
     """
     keys = KeyRing.random()
     log = keys.signer(LOG)
-    with _running(folder, nodes, log.verifier) as running:
-        policy = Policy.of([Place(log.verifier)], {name: node.place for name, node in running.items()}, quorum)
+    with running(folder, nodes, log.verifier) as started:
+        policy = Policy.of([Place(log.verifier)], {name: node.place for name, node in started.items()}, quorum)
         ledger = _begun(folder / "ledger", keys)
         places.write_whole(places.policy(ledger.folder), policy.text, 0o644)
         with ledger, Cosigners(policy) as cosigners:
             yield from _honest(ledger, cosigners, folder)
-            yield from _two_down(ledger, cosigners, running, nodes - quorum)
+            yield from _two_down(ledger, cosigners, started, nodes - quorum)
             yield _pinned(ledger, policy)
-            alive = [node.place for node in running.values() if node.process.poll() is None]
+            alive = [node.place for node in started.values() if node.process.poll() is None]
             yield from _lies(ledger, keys, folder, alive)
             yield _broken_rule(ledger, keys, folder, alive)
 
@@ -81,12 +81,12 @@ def _honest(ledger: Ledger, cosigners: Cosigners, folder: Path) -> Iterator[Step
         yield Step(f"an honest head of {ledger.head().size} entries", said, len(found.cosigned) == everyone)
 
 
-def _two_down(ledger: Ledger, cosigners: Cosigners, running: dict[str, Node], down: int) -> Iterator[Step]:
-    for node in list(running.values())[:down]:
+def _two_down(ledger: Ledger, cosigners: Cosigners, nodes: dict[str, Node], down: int) -> Iterator[Step]:
+    for node in list(nodes.values())[:down]:
         _stop(node)
     _dispatched(ledger, 10)
     found = publish(ledger, cosigners)
-    good = len(found.cosigned) == len(running) - down
+    good = len(found.cosigned) == len(nodes) - down
     yield Step(f"{down} witnesses stopped, the log grows", f"{len(found.cosigned)} cosigned: the quorum holds", good)
 
 
@@ -189,23 +189,23 @@ def _dispatched(ledger: Ledger, count: int, plan: str = "plan") -> Head:
 
 
 @contextmanager
-def _running(folder: Path, nodes: int, log: Verifier) -> Iterator[dict[str, Node]]:
-    """That many witness processes; all stopped at the end."""
-    tiles = places.tiles(folder / "ledger")
+def running(folder: Path, nodes: int, log: Verifier, *, validate: bool = True) -> Iterator[dict[str, Node]]:
+    """That many witness processes, w1 and on, for the log in folder/ledger; all stopped at the end."""
+    rules = ["--validate", str(places.tiles(folder / "ledger"))] if validate else []
     command = [sys.executable, "-m", "twin.witness.node"]
     started: dict[str, subprocess.Popen[str]] = {}
-    running: dict[str, Node] = {}
+    answering: dict[str, Node] = {}
     try:
         for n in range(1, nodes + 1):
-            words = [str(folder / f"w{n}"), f"witness.example/w{n}", log.vkey, "--validate", str(tiles)]
+            words = [str(folder / f"w{n}"), f"witness.example/w{n}", log.vkey, *rules]
             started[f"w{n}"] = subprocess.Popen([*command, *words], stdout=subprocess.PIPE, text=True)
         for name, process in started.items():
             line = process.stdout.readline() if process.stdout else ""
             if not line:
                 raise TwinError("a witness did not start", where=name, mend="see its message above")
             url, vkey = line.split()
-            running[name] = Node(process, Place(Verifier.parse(vkey), url))
-        yield running
+            answering[name] = Node(process, Place(Verifier.parse(vkey), url))
+        yield answering
     finally:
         for process in started.values():
             _stop(Node(process, Place(log)))
