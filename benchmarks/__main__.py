@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from benchmarks import day, days, ledger, modbus, settling, store
+from benchmarks import day, days, devices_gateway, devices_mqtt, ledger, modbus, settling, store
 from benchmarks.machine import watched
 
 BENCHMARKS: dict[str, tuple[Callable[[], None], str]] = {
     "modbus": (modbus.main, "a day of polls of homes.yaml beside bare pymodbus"),
     "store": (store.main, "500 meters at 1 Hz into store and recording beside bare sqlite3"),
     "ledger": (ledger.main, "1,000 metered and settled slots beside bare hashing and storing"),
+    "gateway": (devices_gateway.main, "3,000 polled devices, 500 orders, decoding beside bare pymodbus and pysunspec2"),
+    "mqtt": (devices_mqtt.main, "10,000 messages a second for a minute beside bare paho"),
     "settling": (settling.main, "a million settled entries, eight witnesses, a year's sums: against the goals"),
     "day": (day.main, "a lockstep day of homes.yaml: time, ticks, memory"),
     "days": (days.main, "ten measured days through the loop: costs beside rules and perfect foresight"),

@@ -23,7 +23,7 @@ async def broker_of(site: Site, *, fixed: bool) -> AsyncIterator[BrokerSpec]:
     fixed : bind the site's port; a broker that answers there already is used (`vpptwin devices` beside `serve`).
     """
     choice = site.broker
-    named = BrokerSpec(choice.host, choice.port, choice.username, os.environ.get(PASSWORD))
+    named = BrokerSpec(choice.host, choice.port, choice.username, os.environ.get(PASSWORD), choice.tls_ca)
     if choice.embedded is False:
         log.info("broker: the site's own at %s:%d", choice.host, choice.port)
         yield named

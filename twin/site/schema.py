@@ -98,6 +98,8 @@ class BrokerChoice:
     port: int = 0
     username: str | None = None
     """Its password comes from VPPTWIN_BROKER_PASSWORD, never from a site file."""
+    tls_ca: str | None = None
+    """Path of the authority that signed the broker's certificate; given = TLS."""
 
 
 @dataclass(frozen=True, slots=True)

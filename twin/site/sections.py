@@ -133,6 +133,7 @@ TOP: Shape = {
                 "host": Field(free_text, None),
                 "port": Field(whole(0, 65_535), None),
                 "username": Field(free_text, None),
+                "tls_ca": Field(free_text, None),
             }
         ),
         None,
