@@ -98,9 +98,7 @@ def text(facts: dict[str, Any]) -> str:
     currency = facts["currency"]
     lines = [f"log {facts['log']}: {facts['logs'][places.MAIN]} entries, head signed at {facts['signed_size']}"]
     if len(facts["logs"]) > 1:
-        lines.append(
-            f"{len(facts['logs']) - 1} parties have logs of their own; the main log has {facts['logs']['main']}"
-        )
+        lines.append(f"{len(facts['logs']) - 1} parties have logs of their own; {facts['entries']} entries in all")
     if facts["keys"] == "derived":
         lines.append("test keys: proves integrity, not identity")
     lines += ["", "entries by type"]
