@@ -230,19 +230,19 @@ def _day_ahead_checks(plans: dict[int, Plan]) -> list[Check]:
 
 
 def _scheme_checks(rows: Rows) -> list[Check]:
-    cost = {row["scheme"]: row["prosumer_cost"] for row in rows}
-    system = {row["scheme"]: row["system_cost"] for row in rows}
-    cut = {row["scheme"]: row["curtailed_kwh"] for row in rows}
+    cost, system, cut = (
+        {str(row["scheme"]): row[key] for row in rows} for key in ("prosumer_cost", "system_cost", "curtailed_kwh")
+    )
     settled = "Scheme 2 is settled per prosumer at wholesale prices, as the paper's text suggests"
-    names = {1: "everybody alone", 2: "direct control twice", 3: "price games twice"}
+    names = {"1": "everybody alone", "2": "direct control twice", "3": "price games twice"}
     checks = [
         judged(
             f"scheme-4-below-{other}",
             f"prosumers pay less under Scheme 4 than under Scheme {other} ({names[other]})",
-            cost[4] < cost[other],
+            cost["4"] < cost[other],
             paper="Table 2, text of section 5.4",
-            ours={"4": cost[4], str(other): cost[other]},
-            note=settled if other == 2 else "penalties for leaving the plan are not counted",
+            ours={"4": cost["4"], other: cost[other]},
+            note=settled if other == "2" else "penalties for leaving the plan are not counted",
         )
         for other in names
     ]
@@ -251,7 +251,7 @@ def _scheme_checks(rows: Rows) -> list[Check]:
         judged(
             "scheme-4-cheapest-for-the-system",
             "Scheme 4 is the most cost-effective",
-            system[4] <= min(system.values()) + 1e-9,
+            system["4"] <= min(system.values()) + 1e-9,
             paper="section 5.4",
             ours=system,
             note="no theorem: with the same plan one hand is never dearer than a game, so Scheme 2 is at most Scheme 4",
@@ -259,7 +259,7 @@ def _scheme_checks(rows: Rows) -> list[Check]:
         judged(
             "interruptible-load",
             "price games intraday curtail far more load than fixed prices",
-            cut[4] > 1.1 * max(cut[1], cut[2]),
+            cut["4"] > 1.1 * max(cut["1"], cut["2"]),
             paper="Figure 6",
             ours=cut,
             note="eq 24 caps lambda_s at the price of the market: no buyer sees a stronger signal than without a game",

@@ -16,7 +16,8 @@ Vpptwin = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture(scope="module")
 def folder(vpptwin: Vpptwin, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("reproduction")
-    vpptwin("reproduce", "twostage", "--fast", "--out", out, timeout=110)
+    done = vpptwin("reproduce", "twostage", "--fast", "--out", out, "--json", timeout=110)
+    assert json.loads(done.stdout) == json.loads((out / "reproduction.json").read_text(encoding="utf-8"))
     return out
 
 
