@@ -25,6 +25,8 @@ def assert_inside(value, limits, state, mode):
     assert limits.low_w <= value <= limits.high_w
     if mode == "limited" and limits.control == "p_set_w":
         assert abs(value) <= limits.cap_w
+    if limits.control == "p_set_w":
+        assert min(state.site_low_w, 0) <= value <= max(state.site_high_w, 0)
     if limits.storage:
         known = state.soc_pu is not None and not math.isnan(state.soc_pu)
         assert known or value == 0
@@ -55,13 +57,20 @@ def test_the_setpoint_moves_no_faster_than_the_ramp(wanted, last, ramp, elapsed)
     assert abs(value - last) <= ramp * elapsed + 0.5
 
 
-def test_a_hundred_thousand_random_plans_stay_inside():
+@pytest.mark.parametrize("plans", [100_000, pytest.param(1_000_000, marks=pytest.mark.torture)])
+def test_random_plans_stay_inside(plans):
     draw = random.Random(7)
     strange = [math.nan, math.inf, -math.inf, 1e308, -1e308, 0.0, -0.0, 5e-324]
     limits = Limits("p_set_w", -5000.5, 4999.5, storage=True, soc_min_pu=0.05, soc_max_pu=0.95, ramp_w_s=500, cap_w=999)
-    for _ in range(100_000):
+    for _ in range(plans):
         wanted = draw.choice(strange) if draw.random() < 0.2 else draw.uniform(-2e4, 2e4) * draw.choice((1, -1))
-        state = State(draw.choice([None, 0.0, 0.05, 0.5, 0.95, 1.0]), draw.uniform(-5e3, 5e3), draw.uniform(-10, 100))
+        state = State(
+            draw.choice([None, 0.0, 0.05, 0.5, 0.95, 1.0]),
+            draw.uniform(-5e3, 5e3),
+            draw.uniform(-10, 100),
+            draw.choice([-math.inf, -3000, 200]),
+            draw.choice([math.inf, 3000, -200]),
+        )
         mode = draw.choice(["monitor", "shadow", "limited", "full"])
         assert_inside(enveloped(wanted, limits, state, mode), limits, state, mode)
 
