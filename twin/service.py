@@ -84,9 +84,11 @@ class Service:
                 planning_s = await self._plan(begun)
         finally:
             await closing
-        if (slot_us := self._slots.announce(t_us, begun)) is not None:
-            self.settlement.announce(slot_us, self.planner.plan_at(slot_us))
-        await self._steer(t_us)
+        announcing = asyncio.create_task(self._announce(t_us, begun))
+        try:
+            await self._steer(t_us)
+        finally:
+            await announcing
         self.counts.tick_s.append(time.perf_counter() - began - planning_s)
 
     async def finish(self, t_us: int) -> None:
@@ -176,12 +178,16 @@ class Service:
             self.planner.refresh_soon(slot_us, gate=gate)
         return time.perf_counter() - began
 
+    async def _announce(self, t_us: int, begun: int) -> None:
+        if (slot_us := self._slots.announce(t_us, begun)) is not None:
+            await asyncio.to_thread(self.settlement.announce, slot_us, self.planner.plan_at(slot_us))
+
     async def _close_slots(self, t_us: int) -> None:
         while (slot_us := self._slots.close(t_us)) is not None:
             await self._close_slot(slot_us)
 
     async def _close_slot(self, start_us: int) -> None:
-        # In a thread: the ledger waits for the disk several times, meanwhile the solver works and devices are heard.
+        # In a thread, as prices are: the ledger waits for the disk, meanwhile the solver works and devices are heard.
         for finding in await asyncio.to_thread(self._settled, start_us):
             log.warning("%s: %s", iso(start_us), finding)
             self.report(finding, f"slot {iso(start_us)}")
