@@ -7,6 +7,7 @@ recording holds what was received, and what makes the root right again is what w
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from devices.readings import Quality
-from ledger import across, batch, places
+from ledger import across, batch, places, show
 from ledger.across import Audit
 from ledger.verify import MAX_FINDINGS, Finding
 from twin import culprit
@@ -26,6 +27,9 @@ STORE = "telemetry.db"
 SUMMARY = "summary.json"
 """Written when a run has ended in order."""
 
+_ABOUT_A_SLOT = re.compile(r"(prices of slot|slot) (\d+)")
+"""Where a finding stands that is about a slot of which the main log does not speak (ledger.across)."""
+_WHOLE_LOG = 10**9
 Batch = Mapping[str, Any]
 """Body of the latest metering entry of a device and slot."""
 Batches = dict[str, dict[int, Batch]]
@@ -47,13 +51,36 @@ def audit(folder: Path, heads: Sequence[str] = ()) -> Audit:
             extra = list(_telemetry(reader, folder))
         except sqlite3.Error as error:
             extra = [Finding("readings", STORE, f"cannot be read: {error}")]
-        findings = (*found.findings, *extra, *derived.result())[:MAX_FINDINGS]
+        said = _without_half_said(folder, found.findings)
+        findings = (*said, *extra, *derived.result())[:MAX_FINDINGS]
     return replace(found, ok=not findings, findings=findings)
 
 
+def _without_half_said(folder: Path, findings: Sequence[Finding]) -> list[Finding]:
+    """Findings, but for what a killed run had begun to say: prices and settlements go to the parties' logs first and to
+    the main log last, which makes them count. What lies beyond the main log's newest word was never acknowledged."""
+    if (folder / SUMMARY).exists() or not any(finding.layer == "across" for finding in findings):
+        return list(findings)
+    newest = {kind: _newest_slot_us(folder, kind) for kind in ("price", "clearing")}
+    if not newest["price"]:
+        return [finding for finding in findings if finding.layer != "across"]  # killed while its parties registered
+    kept = []
+    for finding in findings:
+        about = _ABOUT_A_SLOT.fullmatch(finding.where) if finding.layer == "across" else None
+        if about is None or int(about[2]) <= newest["clearing" if about[1] == "slot" else "price"]:
+            kept.append(finding)
+    return kept
+
+
+def _newest_slot_us(folder: Path, kind: str) -> int:
+    """The last slot that the main log prices or clears; 0 if there is none."""
+    found = show.entries(folder, type=kind, limit=_WHOLE_LOG, name=places.MAIN)
+    return max((int(entry["body"]["slot"]) for entry in found), default=0)
+
+
 def _telemetry(reader: StoreReader, folder: Path) -> Iterator[Finding]:
-    batches, tick_us = _metered(places.ledger_folder(folder))
-    until_us = _vouched_until_us(folder, batches)
+    batches, tick_us, registered = _metered(places.ledger_folder(folder))
+    until_us = _vouched_until_us(folder, batches, registered)
     disagreeing: dict[str, list[int]] = {}
     kinds = reader.devices()
     for device in sorted(batches.keys() | kinds.keys()):
@@ -110,25 +137,31 @@ def _samples(rows: Sequence[tuple[Any, ...]], points: Sequence[str], name: str) 
     return [(row[0], int(row[at])) for row in rows if row[at] is not None]
 
 
-def _metered(ledger: Path) -> tuple[Batches, int]:
-    """The latest batch of every device and slot over all logs, and how often devices report (µs)."""
+def _metered(ledger: Path) -> tuple[Batches, int, set[str]]:
+    """The latest batch of every device and slot over all logs, how often devices report (µs), who is registered."""
     batches: Batches = {}
     facts: dict[str, Any] = {}
-    for entry in across.bodies(ledger, ("genesis", "metering")):
+    registered: set[str] = set()
+    for entry in across.bodies(ledger, ("genesis", "registration", "metering")):
         if "device" in entry:
             batches.setdefault(entry["device"], {})[entry["start"]] = entry
+        elif "devices" in entry:
+            registered.update((*entry["devices"], *filter(None, [entry["meter"]])))
         else:
             facts = entry["facts"]
-    return batches, int(facts.get("tick_s", 0)) * 1_000_000
+    return batches, int(facts.get("tick_s", 0)) * 1_000_000, registered
 
 
-def _vouched_until_us(folder: Path, batches: Batches) -> float:
-    """Where the ledger's word ends. A run that was killed leaves readings of a slot that it never closed: stored, but
-    not settled yet. A run that ended has closed everything."""
+def _vouched_until_us(folder: Path, batches: Batches, registered: set[str]) -> float:
+    """Where the ledger's word ends. A run that was killed leaves readings of a slot that it never closed, or had closed
+    for some of its devices only: stored, but not settled yet. A run that ended has closed everything."""
     if (folder / SUMMARY).exists():
         return float("inf")
-    known = [body["start"] + body["period_s"] * 1_000_000 for said in batches.values() for body in said.values()]
-    return float(max(known, default=0))
+    ends = [
+        max((body["start"] + body["period_s"] * 1_000_000 for body in batches.get(device, {}).values()), default=0)
+        for device in registered
+    ]
+    return float(min(ends, default=0))
 
 
 def _slot_us(said: Mapping[int, Batch]) -> int:

@@ -134,6 +134,40 @@ def test_ctrl_c_ends_a_rerun_without_a_verdict(short_run: Path, tmp_path: Path) 
     assert "differs" not in said
 
 
+BETWEEN_LOGS = """
+import os, signal
+if "spawn_main" not in " ".join(__import__("sys").orig_argv):
+    import ledger.core
+
+    append_many, seen = ledger.core.Ledger.append_many, {{}}
+
+    def counted(self, *words, **more):
+        seen[self.log] = seen.get(self.log, 0) + 1
+        if (self.log, seen[self.log]) == {moment!r}:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return append_many(self, *words, **more)
+
+    ledger.core.Ledger.append_many = counted
+"""
+
+
+@pytest.mark.parametrize("moment", [("two-homes/main", 9), ("two-homes/main", 10), ("two-homes/party/home-2", 7)])
+def test_a_run_killed_between_its_logs_verifies_and_a_finished_one_like_it_does_not(
+    tmp_path: Path, moment: tuple[str, int]
+) -> None:
+    """Prices and settlements go to the households' logs, then to the main log: kill -9 may come in between."""
+    run = tmp_path / "run"
+    environment = customised(tmp_path, BETWEEN_LOGS.format(moment=moment))
+    with started("run", SITE, "--hours", "1.25", "--out", run, **environment) as process:
+        process.communicate(timeout=60)
+        assert process.returncode == -signal.SIGKILL
+    report = audit(run)
+    assert report.ok, report.findings
+    assert report.entries > 25
+    (run / "summary.json").write_text("{}", encoding="utf-8")
+    assert not audit(run).ok, "a run that ended in order has closed everything"
+
+
 SLEEPY = """
 import time
 from controller.mechanisms.twostage import TwoStage
