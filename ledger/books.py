@@ -2,16 +2,18 @@
 
 What a household metered, its prices and postings stand in its own log; the main log holds commitments to them, their
 totals, the operator and the grid. Every period each log's signed head becomes an `anchor` entry of the other.
+The parties' logs are written at the same time, so that their waits for the disk are one wait instead of many.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from ledger import drafts, note, places, rate
 from ledger.chain import Draft, Head
@@ -20,6 +22,8 @@ from ledger.errors import LedgerError
 from ledger.keys import KeyRing
 from ledger.rules import MOVES
 from ledger.settle import Settled, commitment, foreseen, settle_slot
+
+T = TypeVar("T")
 
 
 class Books:
@@ -31,6 +35,8 @@ class Books:
         self.apart = dict(sorted(apart.items()))
         """Party -> its own log."""
         self._stack = stack
+        self._threads = ThreadPoolExecutor(max(len(self.apart), 1), thread_name_prefix="books")
+        stack.callback(self._threads.shutdown)
 
     @classmethod
     def create(
@@ -128,12 +134,13 @@ class Books:
         facts: Mapping[str, Any],
     ) -> None:
         named = {name: facts[name] for name in ("slot_s", "plan", "inputs", "certificate")}
-        leaves = []
-        for party, log in self.apart.items():
-            if party in buy or party in sell:
-                own = [{party: side[party]} if party in side else {} for side in (buy, sell)]
-                draft = drafts.price(operator, slot_us=slot_us, buy=own[0], sell=own[1], **named)
-                leaves.append(bytes.fromhex(log.append_many([draft])[0].leaf))
+
+        def own_price(party: str, log: Ledger) -> bytes:
+            own = [{party: side[party]} if party in side else {} for side in (buy, sell)]
+            draft = drafts.price(operator, slot_us=slot_us, buy=own[0], sell=own[1], **named)
+            return bytes.fromhex(log.append_many([draft])[0].leaf)
+
+        leaves = self._each(own_price, [party for party in self.apart if party in buy or party in sell])
         rest = [{party: micro for party, micro in side.items() if party not in self.apart} for side in (buy, sell)]
         commit = commitment(leaves) if leaves else ""
         main = drafts.price(operator, slot_us=slot_us, buy=rest[0], sell=rest[1], commit=commit, **facts)
@@ -147,13 +154,15 @@ class Books:
         wallets: dict[str, list[Draft]] = {}
         for draft in meterings:
             wallets.setdefault(draft.by if draft.by in self.apart else "", []).append(draft)
-        made: list[Draft] = []
-        for party, log in self.apart.items():
+
+        def settle_own(party: str, log: Ledger) -> list[Draft]:
             mine = wallets.get(party, [])
             state = foreseen(log.state, mine)
             settled = [draft for slot_us in slots for draft in settle_slot(state, slot_us)]
             log.append_many([*mine, *settled])
-            made += settled
+            return settled
+
+        made = [draft for settled in self._each(settle_own, self.apart) for draft in settled]
         mine = wallets.get("", [])
         state = foreseen(self.main.state, mine)
         settled = [draft for slot_us in slots for draft in settle_slot(state, slot_us, self._standing(slot_us))]
@@ -163,11 +172,11 @@ class Books:
     def anchor(self) -> None:
         """Close a period: the head of every party's log into the main log, the main log's head into every party's."""
         operator = self.main.state[("genesis",)]["operator"]
-        logs = [log for log in self.apart.values() if log.head().size > _anchored(log, self.main)]
-        self.main.append_many([_anchor(operator, log, _signed(log), self.main, "up") for log in logs])
+        grown = [party for party, log in self.apart.items() if log.head().size > _anchored(log, self.main)]
+        self.main.append_many(self._each(lambda _, log: _anchor(operator, log, _signed(log), self.main, "up"), grown))
         head = _signed(self.main)
-        for log in logs:
-            log.append_many([_anchor(operator, self.main, head, log, "down")])
+        down = {party: _anchor(operator, self.main, head, self.apart[party], "down") for party in grown}
+        self._each(lambda party, log: log.append_many([down[party]]), grown)
 
     def head(self) -> Head:
         """Entries of all logs, and the root of the main log."""
@@ -193,6 +202,12 @@ class Books:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _each(self, act: Callable[[str, Ledger], T], parties: Iterable[str]) -> list[T]:
+        """act(party, its log) at the same time; results in the order of the parties. Raises when all have ended."""
+        begun = [self._threads.submit(act, party, self.apart[party]) for party in parties]
+        wait(begun)
+        return [one.result() for one in begun]
 
     def _standing(self, slot_us: int) -> dict[str, Settled]:
         """What stands in the parties' own logs for a slot."""
