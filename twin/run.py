@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from twin.clock import AnyClock, Ticks, WallClock
 from twin.data import DataSet
 from twin.exits import UsageError
 from twin.feed import Feed, start_us, wall_shift_us
+from twin.memory import peak_mb
 from twin.options import RunOptions
 from twin.reporting import write_report_data
 from twin.session import Session
@@ -188,11 +188,6 @@ def _summarise(prepared: Prepared, session: Session, ending: conclusion.Ending, 
     )
     manifest.write(made, out)
     return summary
-
-
-def peak_mb() -> float:
-    """Peak resident memory of this process, MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 async def _report(out: Path) -> None:

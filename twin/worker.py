@@ -8,7 +8,6 @@ import importlib
 import logging
 import multiprocessing
 import os
-import resource
 import signal
 import threading
 import time
@@ -24,6 +23,7 @@ from controller.case import Case
 from controller.mechanism import Mechanism, load
 from controller.plan import Budget, Plan, Stage
 from twin.errors import TwinError
+from twin.memory import peak_mb
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -73,7 +73,7 @@ def _measured(job: Callable[..., T], *args: Any) -> tuple[T, float, float]:
     """(result, seconds, peak MB of this process)."""
     began = time.perf_counter()
     result = job(*args)
-    return result, time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return result, time.perf_counter() - began, peak_mb()
 
 
 def _named(module: str, name: str, *args: Any) -> Any:
