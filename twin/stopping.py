@@ -49,6 +49,3 @@ def stop_signals() -> Iterator[Stop]:
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
-            if stop.asked:
-                # It is ending already: impatience must not cut off what is still written, nor change the exit status.
-                signal.signal(number, signal.SIG_IGN)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,6 +59,7 @@ def run(
     console.print(f"ledger root: {summary.ledger.root}", soft_wrap=True)
     console.print(f"report: [bold]{folder / 'report.html'}[/]", soft_wrap=True)
     if summary.stopped:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is ending: impatience must not change the exit status
         raise typer.Exit(INTERRUPTED)
 
 
