@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from controller.case import FlexibleLoad, FloatArray, Pv, Storage, Turbine
 from devices.description import DeviceSpec
+from devices.models import BatteryParameters
 from devices.readings import ProcessImage
 from twin.site.schema import LoadCost, Site, StorageCost, TurbineCost
 
@@ -18,7 +19,7 @@ def storage(site: Site, spec: DeviceSpec, soc_pu: float | None = None) -> Storag
     """A battery of the site; without a measured state of charge, that of its model at the start."""
     model, cost = spec.model, site.cost_of(spec.id)
     assert isinstance(cost, StorageCost)
-    eta = float(model.get("eta", 1.0))
+    eta = BatteryParameters.of(spec).eta
     rating_w = float(model.get("p_w", 0.0))
     return Storage(
         id=spec.id,

@@ -26,6 +26,7 @@ from twin.reporting import write_report_data
 from twin.session import Session
 from twin.site import Site, load_site
 from twin.site.schema import MechanismSpec
+from twin.site.start import start_refusal
 from twin.span import instant_us, parse_start, period
 from twin.stopping import Stop, stop_signals
 from twin.summary import Summary
@@ -102,7 +103,9 @@ def _check_span(feed: Feed, begin_us: int, options: RunOptions) -> None:
         return
     first_us, last_us = feed.dataset.span_us
     at_us = begin_us + feed.shift_us
-    if not first_us <= at_us or at_us + options.hours * 3.6e9 > last_us:
+    if refusal := start_refusal((first_us, last_us), at_us, feed.site.zone):
+        raise UsageError(refusal[0], where="--start", mend=refusal[1])
+    if at_us + options.hours * 3.6e9 > last_us:
         raise UsageError(
             f"the run {period(at_us, options.hours, feed.site.zone)} is not within the data "
             f"{period(first_us, (last_us - first_us) / 3.6e9, feed.site.zone)}",
