@@ -17,13 +17,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="vpptwin-bench-") as name:
         folder = Path(name)
         full = run(HOMES, folder / "full")
-        direct = variant(HOMES, folder, {"mechanism": {"budget": {"gap": 0.01, "rounds": 0}}})
+        direct = variant(HOMES, folder, {"mechanism": {"budget": {"gap": 0.01, "rounds": 0, "iterations": 1}}})
         quick = run(direct, folder / "direct")
         embedded = run(variant(HOMES, folder, {"broker": {"embedded": True}}), folder / "embedded")
     bare_s = asyncio.run(bare_day_s())
     days = (
         ("whole day", full, 90),
-        ("no intraday search (rounds: 0)", quick, 60),
+        ("no intraday search (rounds 0, iterations 1)", quick, 60),
         ("with the embedded broker", embedded, 90),
     )
     figures([*(figure for day in days for figure in _seconds(*day, bare_s)), *_load(full)])
