@@ -70,6 +70,8 @@ class Service:
         self._silences = Silences(self._kinds, start_us, self.max_age_s)
         self._wireless = [spec.id for spec in site.devices if spec.mqtt]
         self.image = ProcessImage(start_us)
+        self.ledger_facts = settlement.facts()
+        """What plans may know of the ledger, taken before a slot is settled beside them: no thread shows its speed."""
         self.counts = Counts()
 
     async def tick(self, t_us: int, expected: Mapping[str, int] | None = None) -> None:
@@ -78,6 +80,8 @@ class Service:
         await self._take_in(t_us, expected or {})
         planning_s = 0.0
         begun = self._slots.begin(t_us)
+        if begun:
+            self.ledger_facts = self.settlement.facts()
         closing = asyncio.create_task(self._close_slots(t_us))
         try:
             if begun:

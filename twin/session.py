@@ -160,7 +160,7 @@ class Session:
             service.turbines,
             max_age_s=service.max_age_s,
             keep=self._keep_forecast,
-            ledger=settlement.facts,
+            ledger=lambda: service.ledger_facts,
         )
         return service
 
