@@ -115,7 +115,7 @@ def test_proofs_outside_the_tree_are_refused():
 
 
 def test_the_published_vectors_of_another_implementation_hold():
-    """All 196 inclusion and consistency vectors of transparency-dev/merkle: what must verify does, the rest does not."""
+    """All 196 inclusion and consistency vectors of transparency-dev/merkle: what must verify does, nothing else."""
     vectors = json.loads(VECTORS.read_text())
     accepted = {"inclusion": 0, "consistency": 0}
     for one in vectors:
