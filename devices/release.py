@@ -17,7 +17,8 @@ from devices.modbus import ModbusLink
 from devices.points import CONTROLS
 
 LINK_S = 0.4
-"""Longest wait for one answer; a device that is slower than this is asked again."""
+"""Longest wait for one answer the first time, so that a dead device does not hold up its neighbours on the link;
+who did not answer is asked again with the link's own time-out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +47,12 @@ async def release(links: Sequence[LinkSpec], devices: Sequence[DeviceSpec], with
     for link in links:
         mine = [one for one in controllable(devices) if one.link == link.id]
         if mine:
-            short = replace(link, timeout_s=min(link.timeout_s, LINK_S))
-            jobs.append(_link(short, mine, began_s, within_s))
+            jobs.append(_link(link, mine, began_s, within_s))
     return sorted((one for found in await asyncio.gather(*jobs) for one in found), key=lambda one: one.device)
 
 
 async def _link(spec: LinkSpec, devices: Sequence[DeviceSpec], began_s: float, within_s: float) -> list[Released]:
-    link, found = ModbusLink.of(spec), dict[str, Released]()
+    link, found = ModbusLink.of(replace(spec, timeout_s=min(spec.timeout_s, LINK_S))), dict[str, Released]()
     try:
         while True:
             for device in devices:
@@ -62,6 +62,8 @@ async def _link(spec: LinkSpec, devices: Sequence[DeviceSpec], began_s: float, w
                     found[device.id] = Released(device.id, not error, error, time.monotonic() - began_s)
             if all(one.ok for one in found.values()) or time.monotonic() >= began_s + within_s:
                 return list(found.values())
+            link.close()
+            link = ModbusLink.of(spec)
             await asyncio.wait([asyncio.get_running_loop().create_future()], timeout=0.05)
     finally:
         link.close()
@@ -78,9 +80,10 @@ async def _bounded(link: ModbusLink, device: DeviceSpec, left_s: float) -> str:
 async def _device(link: ModbusLink, device: DeviceSpec) -> str:
     """Empty when it is free, else what went wrong."""
     try:
+        driver = driver_for(device)
+        link.keep(driver.pace)
         if not link.connected:
             await link.connect()
-        driver = driver_for(device)
         await driver.open(link)
         if driver.control is None:
             return "" if device.kind == "pv" else "has no control that could be released"

@@ -186,8 +186,18 @@ def test_help_lists_exactly_the_verbs_that_work() -> None:
     assert {"run", "rerun", "devices", "serve", "check", "ledger"} <= working
     assert working.isdisjoint(LATER)
     assert working | set(LATER) == set(VERBS)
+    assert "..." not in CliRunner().invoke(app, ["--help"]).output.partition("Commands:")[2], "lines too long"
     for verb in sorted(working):
         assert CliRunner().invoke(app, [verb, "--help"]).exit_code == 0
+
+
+def test_help_imports_no_verb_and_release_only_its_own() -> None:
+    code = "import sys, twin.cli.app\nprint('numpy' in sys.modules, 'devices.modbus' in sys.modules)\n"
+    code += "import twin.cli.release\nprint(*sorted({'scipy', 'paho', 'twin.run', 'twin.store'} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60, check=True
+    )
+    assert done.stdout.split() == ["False", "False"]
 
 
 @pytest.mark.parametrize("words", [[v] for v in sorted(LATER)])

@@ -20,6 +20,8 @@ from devices.watchdog.messages import Hello, Renewal, Said
 _LONGEST_S = 600.0
 """After the service's end, devices that do not answer are tried for so long."""
 _AGAIN_S = 1.0
+_WITHIN_S = 4.0
+"""One round of releases: a slow bus needs longer than the 2 s of the command."""
 
 
 class Guard:
@@ -45,7 +47,7 @@ class Guard:
         if not self._held:
             return True
         devices = [one for one in self._hello.devices if one.id in self._held]
-        found = await release(self._hello.links, devices)
+        found = await release(self._hello.links, devices, _WITHIN_S)
         self._held -= {one.device for one in found if one.ok}
         taken = tuple(one.device for one in found if one.ok)
         failed = tuple(f"{one.device}: {one.error}" for one in found if not one.ok)

@@ -9,31 +9,36 @@ from typing import Annotated
 
 import typer
 
-from twin.cli import characterise, check, devices, ledger, proxy, release, reproduce, run, serve, solve
 from twin.cli.later import LATER, add_later
 from twin.cli.output import complain
+from twin.cli.verbs import Verb, group
 from twin.errors import TwinError
 from twin.exits import FAULT, KNOWN, status
 
+VERBS = {
+    "run": Verb("twin.cli.run", "run", "Run the whole loop on an emulated plant; report."),
+    "rerun": Verb("twin.cli.run", "rerun", "Repeat a run and say equal, or where it differs."),
+    "devices": Verb("twin.cli.devices", "devices", "Serve the emulated plant alone (Modbus, MQTT)."),
+    "serve": Verb("twin.cli.serve", "serve", "Run the service alone, against devices that are there."),
+    "check": Verb("twin.cli.check", "check", "Find all errors of a site file; --probe meets the devices."),
+    "proxy": Verb("twin.cli.proxy", "proxy", "Stand before a device or broker and spoil what passes."),
+    "characterise": Verb("twin.cli.characterise", "characterise_device", "Step a device and write its profile."),
+    "solve": Verb("twin.cli.solve", "solve", "Solve one case and show prices and certificate."),
+    "reproduce": Verb("twin.cli.reproduce", "reproduce", "Repeat a paper's study, claim by claim."),
+    "release": Verb("twin.cli.release", "release", "Give devices back to themselves over their wires."),
+    "ledger": Verb("twin.cli.ledger", "app", "The settlement ledger of a run."),
+}
+"""In the order of `vpptwin --help`, which imports none of them."""
+
 app = typer.Typer(
     name="vpptwin",
+    cls=group(VERBS),
     help="Digital twin of a virtual power plant with real hardware in the loop.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-app.command("run")(run.run)
-app.command("rerun")(run.rerun)
-app.command("devices")(devices.devices)
-app.command("serve")(serve.serve)
-app.command("check")(check.check)
-app.command("proxy")(proxy.proxy)
-app.command("characterise")(characterise.characterise_device)
-app.command("solve")(solve.solve)
-app.command("reproduce")(reproduce.reproduce)
-app.command("release")(release.release)
-app.add_typer(ledger.app, name="ledger")
 add_later(app, LATER)
 
 

@@ -20,6 +20,7 @@ def release(
     site: Annotated[Path, typer.Argument(help="Site file (YAML).")],
     device: Annotated[list[str] | None, typer.Option("--device", help="This device; may be given again.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every device that can be controlled.")] = False,
+    within: Annotated[float, typer.Option(help="Seconds to go on trying; a slow serial bus may need 10.")] = 1.4,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Give devices back to themselves, directly over their links; service, broker and store may be dead."""
@@ -32,7 +33,7 @@ def release(
         known = ", ".join(one.id for one in wired)
         raise UsageError(f"no controllable device {', '.join(unknown)}", where=str(site), mend=f"there are: {known}")
     chosen = [one for one in wired if everything or one.id in (device or ())]
-    results = asyncio.run(released(found.links, chosen))
+    results = asyncio.run(released(found.links, chosen, within))
     if as_json:
         emit_json({"released": [asdict(one) for one in results], "ok": all(one.ok for one in results)})
     for one in results:
