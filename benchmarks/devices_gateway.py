@@ -6,13 +6,11 @@ The devices are a bare Modbus responder in another process (the other core): onl
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import statistics
 import struct
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from multiprocessing.connection import Connection
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,139 +18,41 @@ from pymodbus.client import AsyncModbusTcpClient
 from sunspec2.device import Model
 
 from benchmarks.figures import Figure, figures
+from benchmarks.yard import Yard, image
 from devices.description import DeviceSpec, LinkSpec
 from devices.drivers.profile import SOURCES
 from devices.gateway import Gateway
-from devices.readings import Reading
-from devices.sunspec import SunSpecImage, compile_model
+from devices.sunspec import compile_model
 from twin.clock import WallClock
 
 DEVICES, UNITS, SECONDS = 3000, 100, 10
 """Devices, how many share a link, and how long they are polled."""
-ORDERED = 500
+ORDERED, TURNS = 500, 5
 _NAMED = "bare pymodbus 3.16"
-
-
-def image() -> SunSpecImage:
-    """A battery as the gateway reads it."""
-    made = SunSpecImage([1, 701, 702, 704, 713])
-    made.set(701, {"W_SF": 0, "VA_SF": 0, "Var_SF": 0, "V_SF": -1, "Hz_SF": -3, "TotWh_SF": 0, "Tmp_SF": -1})
-    made.set(701, {"W": -1200, "VA": 1200, "LNV": 230.1, "Hz": 50.01, "TotWhInj": 7, "TotWhAbs": 1234, "InvSt": 3})
-    made.set(702, {"W_SF": 0})
-    made.set(702, {"WMax": 5000, "WChaRteMax": 5000, "WDisChaRteMax": 5000})
-    made.set(704, {"WSet_SF": 0, "WSetPct_SF": -1, "WSetMod": 1, "WSetEna": 0, "WSetRvrtTms": 0, "WSetRvrtRem": 0})
-    made.set(704, {"WSet": 0, "WSetRvrt": 0, "WSetPct": 0, "WSetPctRvrt": 0, "WSetEnaRvrt": 0})
-    made.set(713, {"Pct_SF": -2, "SoC": 50, "SoH": 99})
-    return made
-
-
-class _Answers(asyncio.Protocol):
-    """Modbus TCP, reads and writes of units that share nothing but code."""
-
-    def __init__(self, units: dict[int, list[int]], base: int, dead: int) -> None:
-        self._units, self._base, self._dead = units, base, dead
-        self._buffer = b""
-        self._transport: asyncio.Transport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        while len(self._buffer) >= 6 and len(self._buffer) >= (end := 6 + self._buffer[5]):
-            self._one(self._buffer[:end])
-            self._buffer = self._buffer[end:]
-
-    def _one(self, frame: bytes) -> None:
-        tid, _, _, unit, fc, address, count = struct.unpack(">HHHBBHH", frame[:12])
-        if unit == self._dead:
-            return
-        words = self._units[unit]
-        at = address - self._base
-        if fc == 16:
-            words[at : at + count] = struct.unpack(f">{count}H", frame[13:])
-            body = struct.pack(">BBHH", unit, fc, address, count)
-        elif at < 0 or at + count > len(words):
-            body = bytes((unit, fc | 0x80, 2))
-        else:
-            body = struct.pack(f">BBB{count}H", unit, fc, 2 * count, *words[at : at + count])
-        assert self._transport is not None
-        self._transport.write(struct.pack(">HHH", tid, 0, len(body)) + body)
-
-
-def _serve(pipe: Connection, links: int, units: int, dead: int) -> None:
-    registers = image()
-
-    async def run() -> None:
-        loop = asyncio.get_running_loop()
-        ports = []
-        for link in range(links):
-            held = {unit: list(registers.registers) for unit in range(1, units + 1)}
-            out = dead if link == 0 else 0
-            server = await loop.create_server(lambda h=held, o=out: _Answers(h, registers.base, o), "127.0.0.1", 0)
-            ports.append(server.sockets[0].getsockname()[1])
-        pipe.send(ports)
-        await loop.run_in_executor(None, pipe.recv)
-
-    asyncio.run(run())
-
-
-class Yard:
-    """The responders, in a process of their own."""
-
-    def __init__(self, links: int, units: int, dead: int = 0) -> None:
-        self._pipe, far = multiprocessing.Pipe()
-        context = multiprocessing.get_context("spawn")
-        self._process = context.Process(target=_serve, args=(far, links, units, dead), daemon=True)
-        self._units = units
-
-    def __enter__(self) -> Yard:
-        self._process.start()
-        self.ports: list[int] = self._pipe.recv()
-        self.links = [LinkSpec(f"l{k}", "modbus-tcp", "127.0.0.1", port, 10.0) for k, port in enumerate(self.ports)]
-        self.devices = [
-            DeviceSpec(f"d{link.id}-{unit}", "storage", "home", link.id, unit, "sunspec", model={"p_w": 5000})
-            for link in self.links
-            for unit in range(1, self._units + 1)
-        ]
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._pipe.send(None)
-        self._process.join(10)
 
 
 def main() -> None:
     """Print the figures of issue B that concern Modbus."""
     with Yard(DEVICES // UNITS, UNITS) as yard, TemporaryDirectory() as folder:
         meters = _meters(yard, Path(folder) / "meter.yaml")
-        cpu, p99, missed, polls = asyncio.run(_polled(yard.links, meters, SECONDS))
+        run = asyncio.run(_polled(yard.links, meters, SECONDS))
         bare = asyncio.run(_bare(yard))
-    with Yard(100, 1) as yard:
-        alive = asyncio.run(_polled(yard.links, yard.devices, 5))[1]
-    with Yard(100, 1, dead=1) as yard:
-        beside = asyncio.run(_polled(yard.links, yard.devices, 5, dead=1))[1]
+    beside = _beside_a_dead_one()
     with Yard(ORDERED, 1) as yard:
         all_s, p99_order = asyncio.run(_ordered(yard))
     with Yard(1, 1) as yard:
         single = asyncio.run(_one_order(yard))
     figures(
         [
-            Figure("processor time of a poll of 40 registers", cpu * 1e6, "us", reference=bare * 1e6, beside=_NAMED),
-            Figure(f"{DEVICES} devices at 1 Hz, of a core", cpu * DEVICES * 100, "%", 50),
-            Figure(f"  polls in {SECONDS} s", polls, "", at_least=DEVICES * SECONDS),
-            Figure("  due to decoded, p99", p99 * 1e3, "ms", 100),
-            Figure("  missed cycles", missed, "", 0),
             Figure(
-                "p99 of 99 devices beside a dead one",
-                beside * 1e3,
-                "ms",
-                1.1 * alive * 1e3,
-                None,
-                alive * 1e3,
-                "all alive",
+                "processor time of a poll of 40 registers", run.cpu_s * 1e6, "us", reference=bare * 1e6, beside=_NAMED
             ),
+            Figure(f"{DEVICES} devices at 1 Hz, of a core", run.core_pct, "%", 50),
+            Figure(f"  cycles due in {SECONDS} s", run.due, "", at_least=DEVICES * SECONDS),
+            Figure("  missed cycles", run.due - run.answered, "", 0),
+            Figure("  due to decoded, p99", run.p99_s * 1e3, "ms", 100),
+            Figure("  due to decoded, median", statistics.median(run.late_us) / 1e3, "ms"),
+            *beside,
             Figure("order to verified, one at a time, p99", single * 1e3, "ms", 100),
             Figure(f"{ORDERED} devices ordered and verified", all_s, "s", 1),
             Figure("  each, p99", p99_order * 1e3, "ms"),
@@ -175,29 +75,87 @@ def _meters(yard: Yard, path: Path) -> list[DeviceSpec]:
     return [replace(one, kind="meter", map=str(path), model={}) for one in yard.devices]
 
 
+@dataclass(slots=True)
+class Polled:
+    """What came of the cycles that were due within some seconds."""
+
+    used_s: float
+    """Processor seconds of the whole process."""
+    seconds: float
+    due: int = 0
+    answered: int = 0
+    late_us: list[int] = field(default_factory=list)
+    """From the moment a cycle was due to its decoded reading."""
+
+    @property
+    def cpu_s(self) -> float:
+        """Of one answered cycle."""
+        return self.used_s / max(self.answered, 1)
+
+    @property
+    def core_pct(self) -> float:
+        return self.used_s / self.seconds * 100
+
+    @property
+    def p99_s(self) -> float:
+        return _p99(self.late_us) / 1e6
+
+
 async def _polled(
-    links: Sequence[LinkSpec], devices: Sequence[DeviceSpec], seconds: int, dead: int = 0
-) -> tuple[float, float, int, int]:
-    """(processor seconds of a poll, p99 of due-to-decoded, missed cycles, polls) after a warm start."""
-    clock, late_us = WallClock(), list[int]()
-    gateway = Gateway(links, devices, clock, tick_s=1.0, lockstep=False)
+    links: Sequence[LinkSpec], devices: Sequence[DeviceSpec], seconds: float, dead: int = 0, tick_s: float = 1.0
+) -> Polled:
+    """Every cycle that fell due within `seconds`, whenever it was answered, after a warm start."""
+    clock, cycles = WallClock(), list[tuple[int, int, bool, int]]()
+    gateway = Gateway(links, devices, clock, tick_s=tick_s, lockstep=False)
+
+    def note(due_us: int, spent: int, answered: bool) -> None:
+        cycles.append((due_us, spent, answered, clock.now_us() - due_us))
+
     async with gateway:
         while sum(one.connected for one in gateway.stats.devices.values()) < len(devices) - dead:
             await _pause(0.2)
-        taken = gateway._take
-
-        def take(reading: Reading) -> None:
-            late_us.append(clock.now_us() - reading.ts_us)
-            taken(reading)
-
         for rounds in gateway._rounds.values():
-            rounds._deliver = take
-        stats = gateway.stats
-        before, missed, received = time.process_time(), stats.lost + stats.missing, stats.received
+            rounds.noticed = note
+        await _pause(2 * tick_s)  # what was late when the last device came up is over
+        from_us, before = clock.now_us(), time.process_time()
         await _pause(seconds)
-        took = time.process_time() - before
-        polls = stats.received - received
-        return took / polls, _p99(late_us) / 1e6, stats.lost + stats.missing - missed, polls
+        used, until_us = time.process_time() - before, from_us + round(seconds * 1e6)
+        await _pause(2 * tick_s)  # the last ones due are answered
+    period_us = round(tick_s * 1e6)
+    out = Polled(used, seconds)
+    for due_us, spent, answered, late_us in cycles:
+        out.due += sum(from_us <= due_us + k * period_us < until_us for k in range(spent))
+        if answered and from_us <= due_us < until_us:
+            out.answered += 1
+            out.late_us.append(late_us)
+    return out
+
+
+def _beside_a_dead_one() -> list[Figure]:
+    """99 devices with all alive and with one dead, each on a link of its own: both take turns, the best turn counts.
+
+    The best, because what else the machine does only ever adds.
+    """
+    found: dict[int, list[Polled]] = {0: [], 1: []}
+    with Yard(100, 1) as alive, Yard(100, 1, dead=1) as dying:
+        for _ in range(TURNS):
+            for dead, yard in ((0, alive), (1, dying)):
+                # Ten times a second, so that a turn's 99 % stands on thousands of polls and not on five hundred.
+                found[dead].append(asyncio.run(_polled(yard.links, yard.devices, 4, dead, tick_s=0.1)))
+    late, cpu = ({dead: min(map(of, runs)) for dead, runs in found.items()} for of in (_late_ms, _cpu_us))
+    what, beside = "beside a dead one", "all alive"
+    return [
+        Figure(f"99 devices {what}, due to decoded, p99", late[1], "ms", 1.1 * late[0], None, late[0], beside),
+        Figure("  processor time of a poll", cpu[1], "us", None, None, cpu[0], beside),
+    ]
+
+
+def _late_ms(run: Polled) -> float:
+    return run.p99_s * 1e3
+
+
+def _cpu_us(run: Polled) -> float:
+    return run.cpu_s * 1e6
 
 
 async def _pause(seconds: float) -> None:

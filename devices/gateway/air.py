@@ -26,5 +26,5 @@ class AirLine(Line):
             if unit.holder is not None:
                 await unit.holder.settle(self.link, ready=True)
 
-    def skipped(self, ticks: int) -> None:
+    def skipped(self, unit: Unit, ticks: int) -> None:
         return

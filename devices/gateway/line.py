@@ -118,13 +118,12 @@ class Line:
                 taken = await unit.holder.release(self.link, reason) and taken
         return taken
 
-    def skipped(self, ticks: int) -> None:
-        """Due times that passed while the link was slow: lost where it was up, missing where it was not."""
-        for unit in self.units:
-            if unit.health.connected:
-                self._stats.lost += ticks
-            else:
-                self._stats.missing += ticks
+    def skipped(self, unit: Unit, ticks: int) -> None:
+        """Due times of a unit that passed while the link was slow: lost where it was up, missing where it was not."""
+        if unit.health.connected:
+            self._stats.lost += ticks
+        else:
+            self._stats.missing += ticks
 
     def close(self) -> None:
         self.link.close()

@@ -249,6 +249,31 @@ async def test_on_the_wall_clock_links_poll_and_settle_by_themselves(
     assert gateway.stats.sent == 1
 
 
+async def test_each_device_has_a_due_time_of_its_own_and_every_cycle_is_told_once(
+    servers, stack, make_battery, make_sunspec, eventually
+):
+    port, clock, cycles = (
+        await servers.start([make_sunspec(unit, make_battery()) for unit in (1, 2, 3, 4)]),
+        WallClock(),
+        [],
+    )
+    link = LinkSpec("roof", "modbus-tcp", "127.0.0.1", port, 0.5)
+    gateway = Gateway([link], devices_on("roof", 1, 2, 3, 4), clock, tick_s=0.2, lockstep=False)
+    gateway._rounds["roof"].noticed = lambda *cycle: cycles.append(cycle)
+    await stack.enter_async_context(gateway)
+    await eventually(lambda: len(cycles) >= 16)
+    due = [due_us + k * 200_000 for due_us, spent, _ in cycles for k in range(spent)]
+    phases = sorted({at % 200_000 for at in due})
+    assert len(phases) == 4, "absolute due times: the phases never change"
+    assert {(b - a) % 200_000 for a, b in zip(phases, [*phases[1:], phases[0]], strict=True)} == {50_000}
+    for phase in phases:
+        mine = sorted(at for at in due if at % 200_000 == phase)
+        assert mine == list(range(mine[0], mine[0] + len(mine) * 200_000, 200_000)), "each due time once, none left out"
+    answered = [answered for _, _, answered in cycles]
+    assert all(answered)
+    assert abs(sum(answered) - gateway.stats.received) <= 1
+
+
 async def test_polls_go_on_while_another_link_is_dead(servers, scripted, stack, make_battery, make_sunspec, eventually):
     dead = await scripted(lambda tid, unit, fc, count: [])
     port = await servers.start([make_sunspec(1, make_battery())])
