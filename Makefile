@@ -4,14 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 WORKERS ?= auto
+DERTWIN := $(VENV)/dertwin/bin/dertwin
 
-.PHONY: demo test lint bench torture clean
+.PHONY: demo test lint bench torture dertwin lab clean
 
 demo: $(VENV)/.run
 	$(BIN)/vpptwin run examples/sites/homes.yaml --out runs/demo --force
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n $(WORKERS) --durations=10 tests
+	VPPTWIN_DERTWIN=$(abspath $(wildcard $(DERTWIN))) $(BIN)/python -m pytest -n $(WORKERS) --durations=10 tests
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -22,7 +23,15 @@ bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks
 
 torture: $(VENV)/.test
-	VPPTWIN_TORTURE=1 $(BIN)/python -m pytest -n $(WORKERS) -m torture --timeout=3600 tests
+	VPPTWIN_DERTWIN=$(abspath $(wildcard $(DERTWIN))) VPPTWIN_TORTURE=1 \
+	  $(BIN)/python -m pytest -n $(WORKERS) -m torture --timeout=3600 tests
+
+# The laboratory bench: another project's device server, in an environment of its own since it wants another pymodbus.
+dertwin: $(DERTWIN)
+
+lab: $(VENV)/.test $(DERTWIN)
+	VPPTWIN_DERTWIN=$(abspath $(DERTWIN)) VPPTWIN_TORTURE=1 \
+	  $(BIN)/python -m pytest -k planned tests/devices/commission/test_lab.py
 
 clean:
 	rm -rf $(VENV) runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -36,3 +45,8 @@ $(VENV)/.test: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) -e '.[test,audit]'
 	touch $@ $(VENV)/.run
+
+$(DERTWIN): tests/dertwin-constraints.txt
+	$(PYTHON) -m venv $(VENV)/dertwin
+	$(VENV)/dertwin/bin/python -m pip install --quiet --disable-pip-version-check -c $< dertwin
+	touch $@

@@ -26,7 +26,10 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The example on free ports, its bench served by dertwin."""
     command = os.environ.get("VPPTWIN_DERTWIN") or shutil.which("dertwin")
     if command is None:
-        pytest.skip("dertwin is not installed (in an environment of its own; VPPTWIN_DERTWIN names its command)")
+        reason = "dertwin is not installed (`make dertwin`, in an environment of its own; VPPTWIN_DERTWIN names it)"
+        if os.environ.get("REQUIRE_SERVERS") == "1":
+            pytest.fail(f"{reason}, and REQUIRE_SERVERS=1 wants it")
+        pytest.skip(reason)
     folder = tmp_path_factory.mktemp("lab")
     shutil.copytree(LAB / "lab", folder / "lab")
     taken = [socket.socket() for _ in PORTS]
