@@ -252,7 +252,7 @@ def test_the_command_releases_a_running_plant_with_everything_else_dead(vpptwin,
         assert [one["device"] for one in said["released"]] == ["bat-1", "bat-2", "pv-1", "pv-2"]
         assert said["ok"]
         assert max(one["took_s"] for one in said["released"]) < 1
-        assert took_s < 4, "with a start of the program on a busy machine"
+        assert took_s < 2, "the whole command"
         assert asyncio.run(_enables(ports[:2])) == [0, 0]
     finally:
         plant.kill()
