@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 WORKERS ?= auto
 DERTWIN := $(VENV)/dertwin/bin/dertwin
 
-.PHONY: demo test lint bench torture dertwin lab clean
+.PHONY: demo test lint bench emhass torture dertwin lab clean
 
 demo: $(VENV)/.run
 	$(BIN)/vpptwin run examples/sites/homes.yaml --out runs/demo --force
@@ -22,6 +22,10 @@ lint: $(VENV)/.test
 bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks
 
+# EMHASS in an environment of its own, 1.1 GB: a yardstick of `python -m benchmarks.emhass`, nothing else needs it
+emhass: $(VENV)/.run
+	$(BIN)/python -m benchmarks.emhass.install
+
 torture: $(VENV)/.test
 	VPPTWIN_DERTWIN=$(abspath $(wildcard $(DERTWIN))) VPPTWIN_TORTURE=1 \
 	  $(BIN)/python -m pytest -n $(WORKERS) -m torture --timeout=3600 tests
@@ -34,7 +38,7 @@ lab: $(VENV)/.test $(DERTWIN)
 	  $(BIN)/python -m pytest -k planned tests/devices/commission/test_lab.py
 
 clean:
-	rm -rf $(VENV) runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) benchmarks/emhass/.venv runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/.run: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

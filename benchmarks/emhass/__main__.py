@@ -1,0 +1,61 @@
+"""`python -m benchmarks.emhass [--start DAY] [--days N]`: measured days of homes.yaml by EMHASS, beside the rules."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from benchmarks.emhass.orders import Follow, simulate_emhass
+from benchmarks.emhass.scenes import measured
+from benchmarks.emhass.setup import Setup
+from benchmarks.figures import table
+from benchmarks.runs import HOMES
+from controller.baseline import no_control, rule
+from controller.case import FloatArray
+from controller.closed_loop import Scene
+from controller.forecast import SimilarDays
+from controller.foresight import Site, perfect_foresight
+
+FOLLOWS: tuple[Follow, ...] = ("metered", "held")
+
+
+def main() -> None:
+    """Print costs, and the time EMHASS took."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.emhass", description=__doc__)
+    parser.add_argument("--site", type=Path, default=HOMES)
+    parser.add_argument("--start", default="2016-10-11", help="local date")
+    parser.add_argument("--days", type=int, default=1)
+    asked = parser.parse_args()
+    scene, around = measured(asked.site, asked.start, asked.days)
+    costs = references(scene, around)
+    took = []
+    setup = Setup()
+    for follow in FOLLOWS:
+        began = time.perf_counter()
+        with setup.client(scene.tariff, scene.storages) as client:
+            operation, orders = simulate_emhass(scene, client, SimilarDays(), follow, setup)
+            costs[f"EMHASS {client.version}, {follow}"] = operation.cost(scene.run_tariff).total
+            solve_ms = 1e3 * client.cpu_s / client.solves
+        wall = (time.perf_counter() - began) / asked.days
+        took.append([follow, f"{wall:.1f}", str(client.solves), f"{solve_ms:.0f}", str(dict(orders.statuses))])
+    worst, best = costs["no control"], costs["perfect foresight (whole site)"]
+    rows = [[name, f"{cost:.3f}", f"{(worst - cost) / (worst - best):.1%}"] for name, cost in costs.items()]
+    table(("operated by", "cost", "of what foresight saves"), rows)
+    table(("EMHASS", "s a day, wall", "solves", "processor ms a solve", "statuses"), took)
+
+
+def references(scene: Scene, around: FloatArray) -> dict[str, float]:
+    """Costs of no control, the rules at the homes' meters, and perfect foresight without turbines and curtailment."""
+    tariff, series, storages = scene.run_tariff, scene.series, scene.storages
+    first_slot = 86_400 // series.slot_s
+    found = {"no control": no_control(series, storages).cost(tariff).total}
+    for name in ("selfuse", "tou", "tou_night"):
+        found[name] = rule(name, series, storages, around, first_slot).cost(tariff).total
+    net_w, pv_w = (series.slot_means(rows).sum(axis=0) for rows in (series.load_w - series.pv_w, series.pv_w))
+    site = Site(net_w=net_w, tariff=tariff, slot_s=series.slot_s, storages=storages, pv_w=pv_w)
+    return found | {"perfect foresight (whole site)": perfect_foresight(site).bound}
+
+
+if __name__ == "__main__":
+    main()
