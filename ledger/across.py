@@ -1,8 +1,9 @@
 """Verification of all logs of a site, and of what they say of each other.
 
 Each log is verified by itself (verify). Then, across: every anchored head is a head of that log; every price and
-settlement in a party's log is what the main log committed to, and its totals are their sums; every party that has a log
-of its own is there. The layer of such findings is `across`.
+settlement in a party's log is what the main log committed to, and its totals are their sums; contracts and shares of
+the residual in a party's log are those of the main log; every party that has a log of its own is there. The layer of
+such findings is `across`.
 """
 
 from __future__ import annotations
@@ -10,15 +11,18 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ledger import canon, note, places, tlog, verify
+from ledger.apart import Settled, commitment, shares
 from ledger.errors import NoteError
-from ledger.settle import commitment
+from ledger.rules.state import CLEARING
 from ledger.store import reading
 from ledger.verify import Finding, Report
 
-_KINDS = frozenset({"genesis", "registration", "anchor", "price", "settlement", "clearing", "reversal"})
+_KINDS = frozenset(
+    {"genesis", "registration", "anchor", "price", "settlement", "clearing", "reversal", "contract", "residual"}
+)
 _SHARED = ("currency", "operator", "grid", "slot_s")
 """What a party's log and the main log must say alike in genesis."""
 
@@ -36,12 +40,8 @@ class Audit:
     logs: tuple[Report, ...]
 
 
-class _Trade(NamedTuple):
-    """A standing settlement entry of a party's log."""
-
-    leaf: bytes
-    wh: int
-    micro: int
+_Trades = Mapping[str, Mapping[int, Settled]]
+"""Party -> slot -> what stands in its own log."""
 
 
 @dataclass(slots=True)
@@ -55,13 +55,17 @@ class _Seen:
     prices: dict[int, tuple[int, bytes, dict[str, Any]]] = field(default_factory=dict)
     """Slot -> place, leaf, body."""
     standing: dict[str, tuple[int, bytes, dict[str, Any]]] = field(default_factory=dict)
-    """Id of a settlement or clearing entry that stands -> the same."""
+    """Id of a settlement, clearing or residual entry that stands -> the same."""
+    contracts: dict[str, tuple[int, bytes, dict[str, Any]]] = field(default_factory=dict)
+    """Id -> the same."""
     leaves: list[bytes] = field(default_factory=list)
 
-    def trades(self) -> dict[int, _Trade]:
+    def trades(self) -> dict[int, Settled]:
         """Slot -> what stands, of a party's log."""
         return {
-            body["slot"]: _Trade(leaf, body["wh"], body["postings"][0][1]) for _, leaf, body in self.standing.values()
+            body["slot"]: Settled(leaf, body["wh"], body["postings"][0][1], body.get("traded", 0))
+            for _, leaf, body in self.standing.values()
+            if "metering" in body
         }
 
 
@@ -136,6 +140,8 @@ def _note(seen: _Seen, kind: str, eid: str, found: tuple[int, bytes, dict[str, A
         seen.anchors.append((found[0], body))
     elif kind == "price":
         seen.prices[body["slot"]] = found
+    elif kind == "contract":
+        seen.contracts[eid] = found
     elif kind == "reversal":
         seen.standing.pop(body["of"], None)
     else:
@@ -148,7 +154,10 @@ def _across(seen: Mapping[str, _Seen]) -> Iterator[Finding]:
     yield from _members(main, apart)
     yield from _anchored(seen)
     yield from _priced(main, apart)
-    yield from _cleared(main, apart)
+    trades = {party: apart[party].trades() for party in sorted(apart)}
+    yield from _cleared(main, trades)
+    yield from _contracted(main, apart, trades)
+    yield from _shared(main, apart, trades)
 
 
 def _members(main: _Seen, apart: Mapping[str, _Seen]) -> Iterator[Finding]:
@@ -205,18 +214,54 @@ def _priced(main: _Seen, apart: Mapping[str, _Seen]) -> Iterator[Finding]:
             )
 
 
-def _cleared(main: _Seen, apart: Mapping[str, _Seen]) -> Iterator[Finding]:
+def _cleared(main: _Seen, trades: _Trades) -> Iterator[Finding]:
     """What stands in the parties' logs is what the main log committed to, and adds up to its totals."""
-    trades = {party: apart[party].trades() for party in sorted(apart)}
     cleared = {body["slot"]: (seq, body) for seq, _, body in main.standing.values() if "given_wh" in body}
     for slot in sorted({slot for one in trades.values() for slot in one} | cleared.keys()):
         here = [one[slot] for one in trades.values() if slot in one]
         seq, body = cleared.get(slot, (None, {}))
         given, taken = sum(max(one.wh, 0) for one in here), sum(max(-one.wh, 0) for one in here)
         sums = (commitment(one.leaf for one in here), len(here), given, taken, sum(one.micro for one in here))
-        if sums != tuple(body.get(name) for name in ("root", "count", "given_wh", "taken_wh", "micro")):
+        same = sums == tuple(body.get(name) for name in ("root", "count", "given_wh", "taken_wh", "micro"))
+        if not same or body.get("traded_wh", 0) != sum(one.traded_wh for one in here):
             where = f"slot {slot}" if seq is None else f"entry {seq} (clearing of slot {slot})"
             yield _finding(where, "is not the total of what stands in the parties' logs")
+
+
+def _contracted(main: _Seen, apart: Mapping[str, _Seen], trades: _Trades) -> Iterator[Finding]:
+    """Every side of a contract that a party's log settled is one of the main log's contracts, and none is left out."""
+    for party, one in apart.items():
+        said: dict[str, tuple[Any, ...]] = {}
+        for identity, (_, leaf, body) in main.contracts.items():
+            sold = {body["seller"]: body["wh"], body["buyer"]: -body["wh"]}.get(party)
+            if sold is not None:
+                said[identity] = (body["slot"], leaf.hex(), sold, body["price_micro"])
+        names = ("slot", "leaf", "wh", "price_micro")
+        bodies = [body for _, _, body in one.standing.values() if "contract" in body]
+        held = {body["contract"]: tuple(body[name] for name in names) for body in bodies}
+        for identity in sorted(said.keys() | held.keys()):
+            slot = (said.get(identity) or held[identity])[0]
+            if held.get(identity) != said.get(identity) and (identity in held or slot in trades[party]):
+                yield _finding(f"slot {slot}", f"{party} and the main log disagree about the contract {identity}")
+
+
+def _shared(main: _Seen, apart: Mapping[str, _Seen], trades: _Trades) -> Iterator[Finding]:
+    """What the main log's residual lays on the parties with logs of their own stands in these, part by part."""
+    wanted: dict[tuple[int, str], tuple[Any, ...]] = {}
+    for identity, (_, _, body) in main.standing.items():
+        if "share_ppm" in body and any(account == CLEARING for account, _, _ in body["postings"]):
+            slot = body["slot"]
+            here = {party: one[slot] for party, one in trades.items() if slot in one}
+            wanted |= {(slot, party): tuple(one) for party, one in shares(identity, body["postings"], here).items()}
+    found = {
+        (body["slot"], party): (body["of"], body["wh"], body["flow_wh"], body["value_micro"], -body["postings"][0][1])
+        for party, one in apart.items()
+        for _, _, body in one.standing.values()
+        if "of" in body
+    }
+    for slot, party in sorted(wanted.keys() | found.keys()):
+        if wanted.get((slot, party)) != found.get((slot, party)):
+            yield _finding(f"slot {slot}", f"{party} does not bear its share of the residual that the main log says")
 
 
 def _origins(heads: Sequence[str]) -> dict[str, list[str]]:

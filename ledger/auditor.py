@@ -4,9 +4,10 @@
 Usage: python auditor.py BUNDLE.json [--key LOG_KEY]
 
 BUNDLE.json comes from `vpptwin ledger prove`. Checked are: the head's signature under the log's key; that every entry
-stands under that head; that the main log anchored that head; that every amount follows from the metered energy and the
-price written before the slot. Give the main log's key as you got it by another way (it is in ledger.toml and in every
-head): the one inside the bundle is the operator's word.
+stands under that head; that the main log anchored that head, and committed to the party's prices before their slots;
+that every amount follows from the metered energy and that price, or from a contract in the main log. Give the main
+log's key as you got it by another way (it is in ledger.toml and in every head): the one inside the bundle is the
+operator's word.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def audit(bundle: dict[str, Any], key: str = "") -> dict[str, Any]:
 
     key : of the main log, as known by another way
     """
-    if bundle.get("format") != "vpptwin/proof/v2":
+    if bundle.get("format") != "vpptwin/proof/v3":
         raise AuditError("not a proof bundle of this version")
     main = bundle.get("main")
     size, root = _head(bundle["checkpoint"], bundle["key"] if main or not key else key)
@@ -46,9 +47,12 @@ def audit(bundle: dict[str, Any], key: str = "") -> dict[str, Any]:
         "party"
     ]:
         raise AuditError("a bill of a party's own log needs the main log's anchor of it")
-    if main:
-        _anchored(main, key or main["key"], genesis, size, root)
-    lines = [_line(entry, entries, bundle["party"], genesis["body"]) for entry in entries.values() if _moves(entry)]
+    vouched = _anchored(main, key or main["key"], genesis, size, root) if main else {}
+    for entry in entries.values():
+        if main and entry["type"] == "price":
+            _committed(entry, vouched.get(entry["id"]), main["committed"].get(entry["id"]), genesis["body"])
+    facts = (entries, vouched, bundle["party"], genesis["body"])
+    lines = [_line(entry, *facts) for entry in entries.values() if _moves(entry)]
     lines.sort(key=lambda line: line["seq"])
     _standing_once(lines)
     total = sum(line["micro"] for line in lines)
@@ -61,28 +65,42 @@ def _entries(proved: dict[str, Any], size: int, root: bytes) -> dict[str, Entry]
     entries: dict[str, Entry] = {}
     for item in proved["entries"]:
         data = item["entry"].encode()
-        if not _stands(data, item["seq"], size, [bytes.fromhex(h) for h in item["path"]], root):
+        leaf = hashlib.sha256(b"\x00" + data).digest()
+        if not _stands(leaf, item["seq"], size, [bytes.fromhex(h) for h in item["path"]], root):
             raise AuditError(f"entry {item['seq']} does not stand under the signed head")
         entry = json.loads(data)
         if entry["seq"] != item["seq"]:
             raise AuditError(f"entry {item['seq']} is not where it says")
-        entries[entry["id"]] = entry
+        entries[entry["id"]] = {**entry, "leaf": leaf.hex()}
     return entries
 
 
-def _anchored(main: dict[str, Any], key: str, genesis: Entry, size: int, root: bytes) -> None:
-    """The main log, signed by its key, holds an entry that anchors this head of the party's log."""
+def _anchored(main: dict[str, Any], key: str, genesis: Entry, size: int, root: bytes) -> dict[str, Entry]:
+    """The main log's entries, if it is signed by its key and one of them anchors this head of the party's log."""
     if genesis["body"]["main"] != key:
         raise AuditError("the party's log was begun under another main log's key")
-    for entry in _entries(main, *_head(main["checkpoint"], key)).values():
+    vouched = _entries(main, *_head(main["checkpoint"], key))
+    for entry in vouched.values():
         body = entry["body"]
         if entry["type"] == "anchor" and (body["origin"], body["size"], body["root"]) == (
             genesis["log"],
             size,
             root.hex(),
         ):
-            return
+            return vouched
     raise AuditError("the main log's anchor of this head is missing")
+
+
+def _committed(price: Entry, main: Entry | None, place: dict[str, Any] | None, genesis: Entry) -> None:
+    """The main log committed to the price, in an entry of that slot written before the slot began."""
+    slot = price["body"]["slot"]
+    if main is None or place is None or main["type"] != "price" or main["body"]["slot"] != slot:
+        raise AuditError(f"{price['id']}: the main log's commitment to this price is missing")
+    if main["ts"] > slot + genesis["price_grace_us"]:
+        raise AuditError(f"{price['id']}: the main log committed to it after the slot began")
+    path, root = [bytes.fromhex(h) for h in place["path"]], bytes.fromhex(main["body"].get("commit", ""))
+    if not _stands(bytes.fromhex(price["leaf"]), place["index"], place["count"], path, root):
+        raise AuditError(f"{price['id']}: is not the price that the main log committed to")
 
 
 def _standing_once(lines: list[dict[str, Any]]) -> None:
@@ -102,7 +120,9 @@ def _moves(entry: Entry) -> bool:
     return entry["type"] in ("settlement", "clearing", "residual", "reversal")
 
 
-def _line(entry: Entry, entries: dict[str, Entry], party: str, genesis: Entry) -> dict[str, Any]:
+def _line(
+    entry: Entry, entries: dict[str, Entry], vouched: dict[str, Entry], party: str, genesis: Entry
+) -> dict[str, Any]:
     """One line of the bill, recomputed."""
     body = entry["body"]
     where = f"entry {entry['seq']} ({entry['id']})"
@@ -113,8 +133,14 @@ def _line(entry: Entry, entries: dict[str, Entry], party: str, genesis: Entry) -
     if sum(m for _, m, _ in body["postings"]):
         raise AuditError(f"{where}: postings do not sum to zero")
     if entry["type"] == "settlement":
-        check = _check_contract if "contract" in body else _check_settlement
-        check(entry, entries, genesis)
+        if "contract" not in body:
+            _check_settlement(entry, entries, genesis)
+        elif "party" in genesis:
+            _check_side(entry, vouched.get(body["contract"]), party)
+        else:
+            _check_contract(entry, entries)
+    if entry["type"] == "residual" and "party" in genesis:
+        _check_share(entry, vouched.get(body["of"]), party)
     if entry["type"] == "reversal":
         undone = entries.get(body["of"])
         if undone is None or body["postings"] != [[a, -m, -w] for a, m, w in undone["body"]["postings"]]:
@@ -124,7 +150,37 @@ def _line(entry: Entry, entries: dict[str, Entry], party: str, genesis: Entry) -
     return {"seq": entry["seq"], "id": entry["id"], "type": entry["type"], "wh": wh, "micro": micro, **named}
 
 
-def _check_contract(entry: Entry, entries: dict[str, Entry], genesis: Entry) -> None:
+def _check_side(entry: Entry, contract: Entry | None, party: str) -> None:
+    """A party's side of a contract of the main log."""
+    body, where = entry["body"], f"entry {entry['seq']} ({entry['id']})"
+    if contract is None or contract["type"] != "contract" or contract["leaf"] != body["leaf"]:
+        raise AuditError(f"{where}: the main log's entry of {body['contract']} is missing")
+    terms, amount = contract["body"], _rounded(body["wh"] * body["price_micro"])
+    sold = {terms["seller"]: terms["wh"], terms["buyer"]: -terms["wh"]}.get(party)
+    if (terms["slot"], sold, terms["price_micro"]) != (body["slot"], body["wh"], body["price_micro"]) or (
+        body["postings"] != [[party, amount, body["wh"]], ["clearing", -amount, -body["wh"]]]
+    ):
+        raise AuditError(f"{where}: is not what {body['contract']} says")
+
+
+def _check_share(entry: Entry, residual: Entry | None, party: str) -> None:
+    """A party's part of what the main log's residual entry lays on the parties with logs of their own."""
+    body, where = entry["body"], f"entry {entry['seq']} ({entry['id']})"
+    if residual is None or residual["type"] != "residual" or residual["body"]["slot"] != body["slot"]:
+        raise AuditError(f"{where}: the main log's entry {body['of']} is missing")
+    value, part = body["value_micro"], body["postings"][0][1] * -1
+    laid = -sum(micro for account, micro, _ in residual["body"]["postings"] if account == "clearing")
+    low = value * body["wh"] // body["flow_wh"] if body["flow_wh"] else min(value, 0)
+    width = 1 if body["flow_wh"] else abs(value)
+    if (
+        laid != value
+        or not low <= part <= low + width
+        or body["postings"] != [[party, -part, 0], ["clearing", part, 0]]
+    ):
+        raise AuditError(f"{where}: is not the part of {body['wh']} in {body['flow_wh']} Wh of {laid}")
+
+
+def _check_contract(entry: Entry, entries: dict[str, Entry]) -> None:
     body, terms = entry["body"], entries[entry["body"]["contract"]]["body"]
     amount = _rounded(terms["wh"] * terms["price_micro"])
     expected = [[terms["seller"], amount, terms["wh"]], [terms["buyer"], -amount, -terms["wh"]]]
@@ -184,11 +240,11 @@ def _head(checkpoint: str, key: str) -> tuple[int, bytes]:
     raise AuditError("the head is not signed by the log's key")
 
 
-def _stands(data: bytes, index: int, size: int, path: list[bytes], root: bytes) -> bool:
+def _stands(leaf: bytes, index: int, size: int, path: list[bytes], root: bytes) -> bool:
     """RFC 9162 section 2.1.3.2."""
     if not 0 <= index < size or any(len(h) != 32 for h in path):
         return False
-    fn, sn, h = index, size - 1, hashlib.sha256(b"\x00" + data).digest()
+    fn, sn, h = index, size - 1, leaf
     for sibling in path:
         if sn == 0:
             return False

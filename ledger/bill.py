@@ -53,7 +53,7 @@ def _line(line: dict[str, Any], entries: _Entries, party: str, zone: tzinfo) -> 
     of = entries[line["of"]][1]["body"] if line["of"] else entry["body"]
     priced = entries[of["price"]][1] if "price" in of else None
     metered = entries[of["metering"]][1]["body"] if of.get("metering") else {}
-    mine = "contract" in of or of.get("party") == party  # else the other side of somebody's line
+    mine = "contract" in of or "flow_wh" in of or of.get("party") == party  # else the other side of somebody's line
     rate = of.get("price_micro", 0) if mine else 0
     exact = line["wh"] * rate
     assert not rate or half_even(exact, 1000) == line["micro"], "the auditor has recomputed it"
@@ -82,6 +82,9 @@ def _origin(body: dict[str, Any], priced: dict[str, Any] | None) -> str:
     """Where a line's price comes from, in words."""
     if "contract" in body:
         return f"contract {body['contract']}"
+    if "flow_wh" in body and "of" in body:
+        share = f"{body['wh']} of {body['flow_wh']} Wh of all such parties"
+        return f"share of the energy that no meter explains, {body['of']}: {share}, of {body['value_micro']} millionths"
     if priced is None:
         return ""
     side = "paid for energy given" if body.get("wh", 0) - body.get("traded", 0) >= 0 else "asked for energy taken"

@@ -7,21 +7,25 @@ The parties' logs are written at the same time, so that their waits for the disk
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-from ledger import drafts, note, places, rate
+from ledger import anchor, drafts, places, rate
+from ledger.apart import Settled, Share, Side, commitment, settle_share, shares, sides
 from ledger.chain import Draft, Head
 from ledger.core import Ledger
 from ledger.errors import LedgerError
 from ledger.keys import KeyRing
+from ledger.moment import Moment
 from ledger.rules import MOVES
-from ledger.settle import Settled, commitment, foreseen, settle_slot
+from ledger.rules.disputes import reputations
+from ledger.rules.state import RESIDUAL
+from ledger.settle import foreseen, settle_slot
 
 T = TypeVar("T")
 
@@ -29,7 +33,7 @@ T = TypeVar("T")
 class Books:
     """All logs of a site, open. Use as a context manager; `close` signs every head."""
 
-    def __init__(self, main: Ledger, apart: Mapping[str, Ledger], stack: ExitStack, moment: _Moment | None) -> None:
+    def __init__(self, main: Ledger, apart: Mapping[str, Ledger], stack: ExitStack, moment: Moment | None) -> None:
         """For `create` and `open` only."""
         self.main, self._moment = main, moment
         self.apart = dict(sorted(apart.items()))
@@ -50,7 +54,7 @@ class Books:
         apart: Iterable[str],
     ) -> Books:
         """Begin `site`/main and a log `site`/party/<id> for each party of `apart`. Arguments as Ledger.create."""
-        moment = _Moment(now_us)
+        moment = Moment(now_us)
         now_us = moment.now_us
         with ExitStack() as stack:
             main = stack.enter_context(
@@ -76,7 +80,7 @@ class Books:
     ) -> Books:
         """Open every log of a run or ledger folder. Raises as Ledger.open."""
         folder = places.ledger_folder(folder)
-        moment = None if now_us is None else _Moment(now_us)
+        moment = None if now_us is None else Moment(now_us)
         now_us = None if moment is None else moment.now_us
         with ExitStack() as stack:
             logs = {
@@ -149,8 +153,10 @@ class Books:
     def settle(self, slots: Sequence[int], meterings: Sequence[Draft] = ()) -> list[Draft]:
         """Append meterings and settle these slots, in one transaction a log; returns all settlement entries.
 
-        A slot settled before is settled anew where its metering changed. Raises as settle_slot.
+        A slot settled before is settled anew where its metering changed. Where the parties bear the residual, those
+        with logs of their own get their shares in a second transaction. Raises as settle_slot.
         """
+        traded = {slot_us: self._sides(slot_us) for slot_us in slots}
         wallets: dict[str, list[Draft]] = {}
         for draft in meterings:
             wallets.setdefault(draft.by if draft.by in self.apart else "", []).append(draft)
@@ -158,7 +164,9 @@ class Books:
         def settle_own(party: str, log: Ledger) -> list[Draft]:
             mine = wallets.get(party, [])
             state = foreseen(log.state, mine)
-            settled = [draft for slot_us in slots for draft in settle_slot(state, slot_us)]
+            settled = [
+                draft for slot_us in slots for draft in settle_slot(state, slot_us, sides=traded[slot_us][party])
+            ]
             log.append_many([*mine, *settled])
             return settled
 
@@ -167,15 +175,49 @@ class Books:
         state = foreseen(self.main.state, mine)
         settled = [draft for slot_us in slots for draft in settle_slot(state, slot_us, self._standing(slot_us))]
         self.main.append_many([*mine, *settled])
-        return made + settled
+        return made + settled + self._share(slots)
+
+    def _sides(self, slot_us: int) -> dict[str, list[Side]]:
+        """The contracts of a slot as each party with a log of its own has to settle them."""
+
+        def leaf_of(identity: str) -> str:
+            receipt = self.main.find(identity)
+            assert receipt is not None, "its state holds it"
+            return receipt.leaf
+
+        return {party: sides(self.main.state, slot_us, party, leaf_of) for party in self.apart}
+
+    def _share(self, slots: Sequence[int]) -> list[Draft]:
+        """Lay on the parties with logs of their own what the main log's residual entries lay on them together."""
+        main = self.main.state
+        if main[("genesis",)]["residual_by"] != "pro_rata":
+            return []
+        parts: dict[int, dict[str, Share]] = {}
+        for slot_us in slots:
+            identity, _, standing = main.get((RESIDUAL, RESIDUAL, slot_us), ("", -1, False))
+            if standing:
+                parts[slot_us] = shares(identity, main["posted", identity][4], self._standing(slot_us))
+
+        def bear(party: str, log: Ledger) -> list[Draft]:
+            made = [
+                draft
+                for slot_us, part in parts.items()
+                for draft in settle_share(log.state, slot_us, part.get(party, Share("")))
+            ]
+            log.append_many(made)
+            return made
+
+        return [draft for made in self._each(bear, self.apart) for draft in made]
 
     def anchor(self) -> None:
         """Close a period: the head of every party's log into the main log, the main log's head into every party's."""
         operator = self.main.state[("genesis",)]["operator"]
-        grown = [party for party, log in self.apart.items() if log.head().size > _anchored(log, self.main)]
-        self.main.append_many(self._each(lambda _, log: _anchor(operator, log, _signed(log), self.main, "up"), grown))
-        head = _signed(self.main)
-        down = {party: _anchor(operator, self.main, head, self.apart[party], "down") for party in grown}
+        grown = [party for party, log in self.apart.items() if log.head().size > anchor.anchored(log, self.main)]
+        self.main.append_many(
+            self._each(lambda _, log: anchor.entry(operator, log, anchor.signed_head(log), self.main, "up"), grown)
+        )
+        head = anchor.signed_head(self.main)
+        down = {party: anchor.entry(operator, self.main, head, self.apart[party], "down") for party in grown}
         self._each(lambda party, log: log.append_many([down[party]]), grown)
 
     def head(self) -> Head:
@@ -190,6 +232,11 @@ class Books:
         """Automatically settled requests / all transaction requests over all logs (rate.onchain_rate)."""
         states = [log.state for log in (self.main, *self.apart.values())]
         return rate.onchain_rate(states, since_us, until_us)
+
+    def reputations(self) -> dict[str, float]:
+        """Party -> reputation in [0, 1], of those that were evaluated, each in the log where it is metered."""
+        logs = (self.main, *self.apart.values())
+        return {party: found for log in logs for party, found in reputations(log.state).items()}
 
     def close(self) -> None:
         """Sign every head that is not signed yet and let go of all logs."""
@@ -216,31 +263,10 @@ class Books:
             identity, _, standing = log.state.get(("settled", party, slot_us), ("", -1, False))
             receipt = log.find(identity) if standing else None
             if receipt is not None:
-                (_, micro, _), *_ = log.state["posted", identity][4]
+                (_, micro, rest), *_ = log.state["posted", identity][4]
                 wh = log.state["posted", identity][3][2]
-                found[party] = Settled(bytes.fromhex(receipt.leaf), wh, micro)
+                found[party] = Settled(bytes.fromhex(receipt.leaf), wh, micro, wh - rest)
         return found
-
-
-class _Moment:
-    """A clock that can be held still, so that the logs agree whether something came in time."""
-
-    def __init__(self, now_us: Callable[[], int]) -> None:
-        self._now_us = now_us
-        self._held: int | None = None
-
-    def now_us(self) -> int:
-        """µs UTC."""
-        return self._now_us() if self._held is None else self._held
-
-    @contextmanager
-    def held(self) -> Iterator[int]:
-        """The time now, for all that is written within."""
-        self._held = self._now_us()
-        try:
-            yield self._held
-        finally:
-            self._held = None
 
 
 def merged(wallets: Iterable[Mapping[str, tuple[int, int]]]) -> dict[str, tuple[int, int]]:
@@ -261,22 +287,3 @@ def payments(settled: Iterable[Draft]) -> dict[str, int]:
             for account, micro, _wh in draft.body["postings"]:
                 total[account] = total.get(account, 0) + micro
     return dict(sorted(total.items()))
-
-
-def _anchored(source: Ledger, into: Ledger) -> int:
-    size: int = into.state.get(("anchor", source.log), (0, ""))[0]
-    return size
-
-
-def _signed(log: Ledger) -> note.Checkpoint:
-    """The log's head, signed now."""
-    return note.Checkpoint.parse(note.Note.parse(log.checkpoint()).text)
-
-
-def _anchor(by: str, source: Ledger, head: note.Checkpoint, into: Ledger, direction: str) -> Draft:
-    """The anchor of a log's head in another log, with the proof that it extends the one anchored before."""
-    last = _anchored(source, into)
-    proof = [h.hex() for h in source.consistency(last, head.size)] if last else []
-    return drafts.anchor(
-        by, origin=source.log, size=head.size, root=head.root.hex(), note=head.digest, direction=direction, proof=proof
-    )

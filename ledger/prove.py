@@ -1,11 +1,12 @@
 """A proof to take away: a party's bill with every entry it rests on. For one entry see receipt.
 
-From a party's own log the bundle also holds the main log's entry that anchors the head it is proved under.
+From a party's own log the bundle also holds what the main log says of it: the anchor of the head it is proved under,
+the price entries that committed to its prices (with the path to that commitment), contracts, residual entries.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from ledger.port import LogReader
 from ledger.rules import MOVES
 from ledger.store import reading
 
-BUNDLE = "vpptwin/proof/v2"
+BUNDLE = "vpptwin/proof/v3"
 
 
 def bundle(folder: Path, party: str, since_us: int, until_us: int) -> dict[str, Any]:
@@ -28,16 +29,16 @@ def bundle(folder: Path, party: str, since_us: int, until_us: int) -> dict[str, 
     """
     folder = places.ledger_folder(folder)
     own = places.party(party) in places.logs(folder)
-    anchor = _anchor(folder, party) if own else {}
+    anchor = _anchor(folder, party) if own else None
     name = places.party(party) if own else places.MAIN
     with reading(folder, name) as store:
-        size, signed = _signed(store, anchor.pop("size", None))
+        size, signed = _signed(store, None if anchor is None else anchor[1])
         chosen = _chosen(store, party, since_us, until_us, size)
         if not chosen:
             raise LedgerError(f"nothing of {party} in these slots under the signed head", where="prove")
         proved = _proved(store, chosen, size, signed)
     facts = {"format": BUNDLE, "party": party, "since": since_us, "until": until_us, **proved}
-    return {**facts, "main": anchor} if own else facts
+    return facts if anchor is None else {**facts, "main": _of_main(folder, party, anchor[0], chosen)}
 
 
 def _proved(store: LogReader, chosen: Iterable[tuple[int, bytes]], size: int, signed: str) -> dict[str, Any]:
@@ -49,20 +50,56 @@ def _proved(store: LogReader, chosen: Iterable[tuple[int, bytes]], size: int, si
     return {"key": _log_key(store, size), "checkpoint": signed, "entries": items}
 
 
-def _anchor(folder: Path, party: str) -> dict[str, Any]:
-    """The main log's last entry that anchors the party's log, proved; `size` is that of the anchored head."""
+def _of_main(folder: Path, party: str, anchor_seq: int, chosen: Iterable[tuple[int, bytes]]) -> dict[str, Any]:
+    """What the main log says of these entries of a party's log, proved under its last signed head."""
+    entries = [canon.loads(data) for _, data in chosen]
+    prices = [entry["id"] for entry in entries if entry["type"] == "price"]
+    named = {entry["body"].get("contract", "") for entry in entries}
+    named |= {entry["body"]["of"] for entry in entries if entry["type"] == "residual"}
+    with reading(folder, places.MAIN) as store:
+        size, signed = _signed(store, None)
+        found = {seq: data for seq, _, data in store.find(sorted({*prices, *named} - {""})).values() if seq < size}
+        found[anchor_seq] = store.data(anchor_seq) or b""
+        proved = _proved(store, sorted(found.items()), size, signed)
+    return {**proved, "committed": _committed(folder, party, prices)}
+
+
+def _committed(folder: Path, party: str, prices: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Price entry -> its place, the number of leaves and the path in the tree that the main log's price commits to."""
+    leaves: dict[str, list[bytes]] = {identity: [] for identity in prices}
+    index: dict[str, int] = {}
+    for name in places.logs(folder):
+        if name == places.MAIN:
+            continue
+        with reading(folder, name) as store:
+            for identity, (_, leaf, _) in store.find(prices).items():
+                if name == places.party(party):
+                    index[identity] = len(leaves[identity])
+                leaves[identity].append(leaf)
+    return {
+        identity: {
+            "index": at,
+            "count": len(leaves[identity]),
+            "path": [h.hex() for h in tlog.inclusion(tlog.reader(leaves[identity]), at, len(leaves[identity]))],
+        }
+        for identity, at in index.items()
+    }
+
+
+def _anchor(folder: Path, party: str) -> tuple[int, int]:
+    """(seq, anchored size) of the main log's last entry that anchors the party's log."""
     with reading(folder, places.party(party)) as store:
         log = store.meta()["log"]
     with reading(folder, places.MAIN) as store:
-        size, signed = _signed(store, None)
-        last: tuple[int, bytes, int] | None = None
+        size, _ = _signed(store, None)
+        last: tuple[int, int] | None = None
         for seq, _, kind, _, _, data in store.rows():
             if kind == "anchor" and seq < size:
                 body = canon.loads(data)["body"]
-                last = (seq, data, body["size"]) if body["origin"] == log else last
+                last = (seq, body["size"]) if body["origin"] == log else last
         if last is None:
             raise LedgerError(f"{log} is not anchored yet", where="prove", mend="anchor it: `vpptwin ledger anchor`")
-        return {**_proved(store, [last[:2]], size, signed), "size": last[2]}
+        return last
 
 
 def _chosen(store: LogReader, party: str, since_us: int, until_us: int, size: int) -> list[tuple[int, bytes]]:

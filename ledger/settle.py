@@ -2,38 +2,26 @@
 
 Each party sells what it gave and buys what it took, against the operator, at the prices written before the slot (what
 it traded by contract is settled at the contract's price); the operator settles the grid meter at the tariff the same
-way; what no meter explains goes to the account `residual`. A party with a log of its own is settled there, and the main
-log takes over the totals.
+way; what no meter explains goes to the account `residual`. A party with a log of its own is settled there, its side of
+contracts and its share of the residual included, and the main log takes over the totals.
 """
 
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from ledger import drafts, tlog
+from ledger import drafts
+from ledger.apart import Settled, Side, commitment
 from ledger.chain import Draft
 from ledger.errors import LedgerError
 from ledger.rules import State
 from ledger.rules.closing import clearing_postings, residual_figures
-from ledger.rules.settlement import contract_postings, flow, price_taker_postings
+from ledger.rules.settlement import contract_postings, flow, own_contract_postings, price_taker_postings
 from ledger.rules.state import CLEARING, RESIDUAL
 
 US = 1_000_000
-
-
-class Settled(NamedTuple):
-    """A party's standing settlement of a slot in its own log."""
-
-    leaf: bytes
-    wh: int
-    micro: int
-
-
-def commitment(leaves: Iterable[bytes]) -> str:
-    """Hex Merkle root over the leaf hashes of entries in other logs."""
-    return tlog.root(leaves).hex()
 
 
 def foreseen(state: State, meterings: Sequence[Draft]) -> State:
@@ -46,10 +34,13 @@ def foreseen(state: State, meterings: Sequence[Draft]) -> State:
     return ChainMap(facts, state)  # type: ignore[arg-type]
 
 
-def settle_slot(state: State, slot_us: int, apart: Mapping[str, Settled] | None = None) -> list[Draft]:
+def settle_slot(
+    state: State, slot_us: int, apart: Mapping[str, Settled] | None = None, sides: Sequence[Side] = ()
+) -> list[Draft]:
     """The entries that settle a slot, from prices and latest metering in the ledger; to be appended in one batch.
 
     apart : what stands in the parties' own logs for this slot, by party
+    sides : in a party's own log, its contracts of this slot
     What stands and still rests on the latest metering is left alone; what rests on an older revision is reversed and
     settled anew (next run), and the residual with it. A party without a price for the slot is not settled.
     Raises LedgerError if a party with a settlement meter has no metering of the slot.
@@ -57,6 +48,8 @@ def settle_slot(state: State, slot_us: int, apart: Mapping[str, Settled] | None 
     work = _Work(state, slot_us)
     for contract in state.get(("contracts", slot_us), ()):
         work.contract(contract)
+    for side in sides:
+        work.side(side)
     operator = state[("genesis",)]["operator"]
     for party in state.get(("parties",), ()):
         if party != operator and ("apart", party) not in state and state.get(("meter", party)):
@@ -82,6 +75,9 @@ class _Work:
         if self._last("settled", identity)[2]:
             return
         _, buyer, seller, wh, rate = self._state["contract", identity]
+        postings = contract_postings(self._state, buyer, seller, wh, rate)
+        if not postings:
+            return  # settled in the logs of both sides
         run = self._last("settled", identity)[1] + 1
         body = {
             "contract": identity,
@@ -89,9 +85,28 @@ class _Work:
             "run": run,
             "price_micro": rate,
             "wh": wh,
-            "postings": contract_postings(buyer, seller, wh, rate),
+            "postings": postings,
         }
         self.made.append(Draft("settlement", body, f"stl:{identity}:{run}", self._operator))
+
+    def side(self, side: Side) -> None:
+        """A party's side of a contract is settled once, in full, and counts before the rest."""
+        party = self._genesis["party"]
+        if ("contract", side.contract) not in self._state:
+            self._after["traded", party, self._slot_us] = self._traded(party) + side.wh
+        _, run, standing = self._last("settled", side.contract)
+        if standing:
+            return
+        body = {
+            "contract": side.contract,
+            "leaf": side.leaf,
+            "slot": self._slot_us,
+            "run": run + 1,
+            "price_micro": side.price_micro,
+            "wh": side.wh,
+            "postings": own_contract_postings(party, side.wh, side.price_micro),
+        }
+        self.made.append(Draft("settlement", body, f"stl:{side.contract}:{run + 1}", self._operator))
 
     def party(self, party: str) -> None:
         """Nothing, a first settlement, or a reversal and the next run."""
@@ -101,10 +116,11 @@ class _Work:
             return
         identity, _, wh, quality, _ = self._metered(party)
         _, run, standing = self._last("settled", party)
-        if standing and not self._undo("settled", party, identity):
+        traded = self._traded(party)
+        unchanged = traded == state.get(("traded", party, slot_us), 0)
+        if standing and not self._undo("settled", party, identity if unchanged else None):
             return
         _, buy, sell = state["price", price_id]
-        traded = state.get(("traded", party, slot_us), 0)
         rate, postings = price_taker_postings(self._genesis, party, wh - traded, buy, sell)
         body: dict[str, Any] = {
             "party": party,
@@ -130,6 +146,7 @@ class _Work:
         given = sum(max(one.wh, 0) for one in apart.values())
         taken = sum(max(-one.wh, 0) for one in apart.values())
         micro = sum(one.micro for one in apart.values())
+        traded = sum(one.traded_wh for one in apart.values())
         body = {
             "slot": self._slot_us,
             "run": run + 1,
@@ -138,9 +155,10 @@ class _Work:
             "given_wh": given,
             "taken_wh": taken,
             "micro": micro,
-            "postings": clearing_postings(self._operator, micro, given - taken),
+            "postings": clearing_postings(self._operator, micro, given - taken, traded),
+            **({"traded_wh": traded} if traded else {}),
         }
-        self._flow(CLEARING, (given, taken, given - taken, len(apart)))
+        self._flow(CLEARING, (given, taken, given + taken, len(apart)))
         self.made.append(Draft("clearing", body, f"clr:{self._slot_us // US}:{run + 1}", self._operator))
 
     def residual(self) -> list[Draft]:
@@ -165,6 +183,12 @@ class _Work:
         body = {"slot": slot_us, "run": run + 1, "price": price_id, "metering": own_id, **figures}
         undo, self.undone = self.undone[before:], self.undone[:before]
         return [*undo, Draft("residual", body, f"res:{slot_us // US}:{run + 1}", self._operator)]
+
+    def _traded(self, party: str) -> int:
+        """What a party sold (+) or bought (-) by contracts of the slot, those settled now included."""
+        key = ("traded", party, self._slot_us)
+        found: int = self._after[key] if key in self._after else self._state.get(key, 0)
+        return found
 
     def _last(self, kind: str, name: str) -> tuple[str, int, bool]:
         found: tuple[str, int, bool] = self._state.get((kind, name, self._slot_us), ("", -1, False))

@@ -14,7 +14,6 @@ from ledger import Books, drafts
 from ledger.books import payments
 from ledger.chain import Draft
 from ledger.keys import KeyRing
-from ledger.rules.disputes import reputations
 from ledger.rules.state import CLEARING
 from twin.cases import LedgerFacts
 from twin.metering import MeteredSlot, Meterings
@@ -139,7 +138,7 @@ class Settlement:
     def facts(self) -> LedgerFacts:
         """What the ledger offers to the mechanisms, as of the last settlement."""
         rate = self._answered / self._asked if self._asked else None
-        return LedgerFacts(rate, reputations(self._books.main.state))
+        return LedgerFacts(rate, self._books.reputations())
 
     def _settle(self, slot_us: int | None, closed: Sequence[MeteredSlot]) -> list[str]:
         """Append what was metered and settle the closed slots in it."""

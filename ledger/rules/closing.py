@@ -16,6 +16,7 @@ from ledger.rules.state import (
     by_operator,
     genesis_of,
     is_digest,
+    postings_of,
     refuse,
 )
 
@@ -27,6 +28,15 @@ _CLEARING: dict[str, type] = {
     "given_wh": int,
     "taken_wh": int,
     "micro": int,
+    "postings": list,
+}
+_SHARE: dict[str, type] = {
+    "of": str,
+    "slot": int,
+    "run": int,
+    "wh": int,
+    "flow_wh": int,
+    "value_micro": int,
     "postings": list,
 }
 _RESIDUAL: dict[str, type] = {
@@ -48,18 +58,19 @@ def clearing(state: State, entry: Entry) -> Changes:
 
     `root` commits to their settlement entries (Merkle root over the leaves, in order of the parties). That the totals
     are the sums is checked by whoever holds those logs (ledger.across); here, that the postings follow from the totals.
+    `traded_wh` is what they sold net to parties of the main log by contracts, which are settled by themselves.
     """
-    body, genesis = body_of(entry, _CLEARING), by_operator(entry, state)
+    body, genesis = body_of(entry, _CLEARING, {"traded_wh": int}), by_operator(entry, state)
     given, taken, slot = body["given_wh"], body["taken_wh"], body["slot"]
     apart = sum(("apart", party) in state for party in state.get(("parties",), ()))
     if not 0 < body["count"] <= apart or not is_digest(body["root"]) or given < 0 or taken < 0:
         refuse(entry, f"count, root, given_wh or taken_wh out of range; {apart} parties have logs of their own")
-    if "party" in genesis or genesis["residual_by"] != "operator" or slot % (genesis["slot_s"] * 1_000_000):
-        refuse(entry, "totals stand in a main log whose operator bears the residual", "residual_by: operator")
-    if body["postings"] != clearing_postings(genesis["operator"], body["micro"], given - taken):
+    if "party" in genesis or slot % (genesis["slot_s"] * 1_000_000):
+        refuse(entry, "totals stand in the main log, for a slot")
+    if body["postings"] != clearing_postings(genesis["operator"], body["micro"], given - taken, body.get("traded_wh")):
         refuse(entry, "postings do not follow from the totals")
     next_run(entry, state.get((CLEARING, CLEARING, slot)))
-    moved = (given, taken, given - taken, body["count"])
+    moved = (given, taken, given + taken, body["count"])
     return {
         **flow(state, slot, CLEARING, moved),
         (CLEARING, CLEARING, slot): (entry["id"], body["run"], True),
@@ -68,9 +79,9 @@ def clearing(state: State, entry: Entry) -> Changes:
     }
 
 
-def clearing_postings(operator: str, micro: int, wh: int) -> list[list[Any]]:
+def clearing_postings(operator: str, micro: int, wh: int, traded_wh: int | None) -> list[list[Any]]:
     """The account `clearing` takes over what the parties' own logs hold against it; the operator pays or gets it."""
-    return [[CLEARING, micro, wh], [operator, -micro, 0]]
+    return [[CLEARING, micro, wh - (traded_wh or 0)], [operator, -micro, 0]]
 
 
 def residual_figures(state: State, slot: int, own_wh: int, rate: int) -> dict[str, Any]:
@@ -82,14 +93,15 @@ def residual_figures(state: State, slot: int, own_wh: int, rate: int) -> dict[st
     """
     genesis = genesis_of(state)
     operator = genesis["operator"]
-    given, taken, parties, meters = state.get(("flow", slot), NOTHING)
+    given, taken, meters = state.get(("flow", slot), NOTHING)
     given, taken = given + max(own_wh, 0), taken + max(-own_wh, 0)
     wh, most = given - taken, max(given, taken)
     share = abs(wh) * 1_000_000 // most if most else 0
     value = amount_micro(wh, rate)
-    postings: list[list[Any]] = [[operator, 0, own_wh], [RESIDUAL, 0, -wh]]
+    postings: list[list[Any]] = [[operator, 0, own_wh - state.get(("traded", operator, slot), 0)], [RESIDUAL, 0, -wh]]
     if genesis["residual_by"] == "pro_rata":
-        weights = {party: abs(energy) for party, energy in parties.items() if party != genesis["grid"]}
+        parties = [party for party in (CLEARING, *state.get(("parties",), ())) if party != genesis["grid"]]
+        weights = {party: abs(*net) for party in parties if (net := state.get(("net", party, slot)))}
         shares = split_micro(value, weights) if weights else {}
         postings[0][1] = sum(shares.values())
         postings += [[party, -part, 0] for party, part in sorted(shares.items())]
@@ -100,9 +112,12 @@ def residual_figures(state: State, slot: int, own_wh: int, rate: int) -> dict[st
 def residual(state: State, entry: Entry) -> Changes:
     """Close a slot: the energy no meter explains, on an account of its own, borne by the rule in genesis.
 
-    Valued at what the grid asks for import (`sell` of the grid in the price entry).
+    Valued at what the grid asks for import (`sell` of the grid in the price entry). In a party's own log: its share.
     """
-    body, genesis = body_of(entry, _RESIDUAL), by_operator(entry, state)
+    genesis = by_operator(entry, state)
+    if "party" in genesis:
+        return _own_share(state, entry, genesis)
+    body = body_of(entry, _RESIDUAL)
     slot, operator = body["slot"], genesis["operator"]
     own = 0
     if state.get(("meter", operator)):
@@ -121,6 +136,37 @@ def residual(state: State, entry: Entry) -> Changes:
         ("posted", entry["id"]): (RESIDUAL, RESIDUAL, slot, (), body["postings"]),
         ("rests_on", entry["id"]): body["metering"],
     }
+
+
+def _own_share(state: State, entry: Entry, genesis: dict[str, Any]) -> Changes:
+    """A party's part of what the main log's residual entry `of` lays on the parties with logs of their own.
+
+    value_micro, flow_wh : what they bear together, and the energy of all of them
+    wh : energy of this party, given or taken. Its part is value x wh / flow, rounded down or up; that all parts sum to
+    the value, by largest remainder, is checked across the logs (ledger.across).
+    """
+    body, party = body_of(entry, _SHARE), genesis["party"]
+    slot, wh, flow_wh = body["slot"], body["wh"], body["flow_wh"]
+    identity, _, standing = state.get(("settled", party, slot), ("", -1, False))
+    if genesis["residual_by"] != "pro_rata" or not standing or abs(state["posted", identity][3][2]) != wh:
+        refuse(entry, f"a share rests on the party's settlement of the slot, {wh} Wh", "residual_by: pro_rata")
+    rows = postings_of(entry)
+    part = -rows[0][1] if rows else 0
+    value = body["value_micro"]
+    low, width = (value * wh // flow_wh, 1) if flow_wh else (min(value, 0), abs(value))  # of nothing: in equal parts
+    if not 0 <= wh <= flow_wh or not low <= part <= low + width or body["postings"] != share_postings(party, part):
+        refuse(entry, f"{part} is not the part of {wh} in {flow_wh} Wh of {value}")
+    next_run(entry, state.get((RESIDUAL, RESIDUAL, slot)))
+    return {
+        (RESIDUAL, RESIDUAL, slot): (entry["id"], body["run"], True),
+        ("posted", entry["id"]): (RESIDUAL, RESIDUAL, slot, (), body["postings"]),
+        ("rests_on", entry["id"]): body["of"],
+    }
+
+
+def share_postings(party: str, part: int) -> list[list[Any]]:
+    """A party pays its part of the residual to the main log's `clearing`."""
+    return [[party, -part, 0], [CLEARING, part, 0]]
 
 
 def _own_energy(state: State, entry: Entry, operator: str) -> int:

@@ -62,6 +62,8 @@ def reputation(state: State, entry: Entry) -> Changes:
     """A party's evaluation over the contracts of slots in [since, until), and its reputation after it, in ppm."""
     body = body_of(entry, _REPUTATION)
     by_operator(entry, state)
+    if ("apart", body["party"]) in state:
+        refuse(entry, f"{body['party']} is metered in a log of its own", "evaluate it there")
     last = state.get(("reputation", body["party"]))
     if (last is not None and body["since"] != last[0]) or body["until"] <= body["since"]:
         refuse(entry, f"evaluates from {body['since']}, the last evaluation ended at {last[0] if last else 'none'}")

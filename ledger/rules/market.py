@@ -1,4 +1,7 @@
-"""Trades between parties: signed bids, matches within them, contracts that both sides signed; all before the slot."""
+"""Trades between parties: signed bids, matches within them, contracts that both sides signed; all before the slot.
+
+They stand in the main log, also those of parties that are settled in logs of their own.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +26,8 @@ def bid(state: State, entry: Entry) -> Changes:
     genesis = genesis_of(state)
     if entry["by"] != body["party"] or not state.get(("meter", body["party"])):
         refuse(entry, "a bid is signed by the party that makes it, which has a meter")
-    if "party" in genesis or ("apart", body["party"]) in state:
-        refuse(entry, "who is settled in a log of its own cannot contract: its settlement does not see the contract")
+    if "party" in genesis:
+        refuse(entry, "bids, matches and contracts stand in the main log", "append it there")
     if body["side"] not in SIDES or body["wh"] <= 0:
         refuse(entry, f"side {body['side']!r}, {body['wh']} Wh", "side is buy or sell, wh is positive")
     limit = body["limit_micro"]

@@ -14,15 +14,14 @@ from ledger.rules.state import (
     CLEARING,
     Changes,
     Entry,
+    Fields,
     State,
     before_slot,
     body_of,
     by_operator,
-    genesis_of,
     integers,
     is_digest,
     is_name,
-    postings_of,
     refuse,
 )
 
@@ -35,15 +34,27 @@ _PRICE: dict[str, type] = {
     "inputs": str,
     "certificate": str,
 }
-_SETTLEMENT: dict[str, type] = {
-    "party": str,
+_SETTLEMENT = Fields(
+    {
+        "party": str,
+        "slot": int,
+        "run": int,
+        "metering": str,
+        "price": str,
+        "price_micro": int,
+        "wh": int,
+        "quality": str,
+        "postings": list,
+    }
+)
+_TRADED: dict[str, type] = {"traded": int}
+_REVERSAL = Fields({"of": str, "reason": str, "postings": list})
+_CONTRACTED: dict[str, type] = {
+    "contract": str,
     "slot": int,
     "run": int,
-    "metering": str,
-    "price": str,
     "price_micro": int,
     "wh": int,
-    "quality": str,
     "postings": list,
 }
 
@@ -92,11 +103,11 @@ def settlement(state: State, entry: Entry) -> Changes:
     """
     if "contract" in entry["body"]:
         return contracted(state, entry)
-    body, genesis = body_of(entry, _SETTLEMENT, {"traded": int}), by_operator(entry, state)
+    body, genesis = body_of(entry, _SETTLEMENT, _TRADED), by_operator(entry, state)
     party, slot, wh = body["party"], body["slot"], body["wh"]
     if party == genesis["operator"] or ("apart", party) in state:
         refuse(entry, f"{party} is not settled here", "the operator's energy is in the residual, others have own logs")
-    _metered(state, entry, party, wh, body["quality"])
+    _metered(state, entry, party, (wh, body["quality"], genesis["slot_s"]))
     fixed = state.get(("price", body["price"]))
     if fixed is None or fixed[0] != slot:
         refuse(entry, f"no price entry {body['price']!r} for this slot", "write prices before the slot starts")
@@ -110,43 +121,80 @@ def settlement(state: State, entry: Entry) -> Changes:
     if body["price_micro"] != rate or body["postings"] != postings:
         refuse(entry, f"price or postings differ from those recomputed: {rate}, {postings}")
     next_run(entry, state.get(("settled", party, slot)))
-    facts = flow(state, slot, party, (max(wh, 0), max(-wh, 0), wh, 1))
+    moved = (wh, 0, wh, 1) if wh >= 0 else (0, -wh, wh, 1)
+    facts = flow(state, slot, party, moved)
     facts["settled", party, slot] = (entry["id"], body["run"], True)
-    facts["posted", entry["id"]] = ("settled", party, slot, (max(wh, 0), max(-wh, 0), wh, 1), postings)
+    facts["posted", entry["id"]] = ("settled", party, slot, moved, postings)
     facts["rests_on", entry["id"]] = body["metering"]
     return facts
 
 
 def contracted(state: State, entry: Entry) -> Changes:
-    """Settle a contract in full at its price; what buyer or seller metered beyond it is their settlement's rest."""
-    body = body_of(entry, {"contract": str, "slot": int, "run": int, "price_micro": int, "wh": int, "postings": list})
-    by_operator(entry, state)
-    terms = state.get(("contract", body["contract"]))
-    if terms is None or terms[:1] + terms[3:] != (body["slot"], body["wh"], body["price_micro"]):
-        refuse(entry, f"no contract {body['contract']!r} of these terms")
-    if body["postings"] != contract_postings(*terms[1:]):
-        refuse(entry, f"postings differ from those recomputed: {contract_postings(*terms[1:])}")
+    """Settle a contract in full at its price; what buyer or seller metered beyond it is their settlement's rest.
+
+    A party's own log holds its side alone: `leaf` names the main log's contract entry, `wh` is what it sold (+) or
+    bought (-). That the contract says so is checked by whoever holds both logs (ledger.across, or a bill's proof).
+    """
+    genesis = by_operator(entry, state)
+    body = body_of(entry, {**_CONTRACTED, "leaf": str} if "party" in genesis else _CONTRACTED)
+    if "party" in genesis:
+        facts = _own_side(state, entry, genesis["party"])
+        postings = own_contract_postings(genesis["party"], body["wh"], body["price_micro"])
+    else:
+        facts, terms = {}, state.get(("contract", body["contract"]))
+        if terms is None or terms[:1] + terms[3:] != (body["slot"], body["wh"], body["price_micro"]):
+            refuse(entry, f"no contract {body['contract']!r} of these terms")
+        postings = contract_postings(state, *terms[1:])
+    if not postings or body["postings"] != postings:
+        refuse(entry, f"postings differ from those recomputed: {postings or 'none, both sides have logs of their own'}")
     next_run(entry, state.get(("settled", body["contract"], body["slot"])))
+    facts["settled", body["contract"], body["slot"]] = (entry["id"], body["run"], True)
+    facts["posted", entry["id"]] = ("settled", body["contract"], body["slot"], (), body["postings"])
+    return facts
+
+
+def _own_side(state: State, entry: Entry, party: str) -> Changes:
+    """A contract as the party's own log learns of it: before the rest of that slot is settled."""
+    body, slot = entry["body"], entry["body"]["slot"]
+    terms = (slot, body["leaf"], body["wh"], body["price_micro"])
+    known = state.get(("contract", body["contract"]))
+    if not is_digest(body["leaf"]) or not body["wh"] or known not in (None, terms):
+        refuse(entry, f"not what {body['contract']!r} was before", "leaf, wh and price are those of the contract")
+    if known is not None:
+        return {}
+    if state.get(("settled", party, slot), ("", -1, False))[2]:
+        refuse(entry, "the rest of this slot is settled already", "reverse that first")
     return {
-        ("settled", body["contract"], body["slot"]): (entry["id"], body["run"], True),
-        ("posted", entry["id"]): ("settled", body["contract"], body["slot"], (), body["postings"]),
+        ("contract", body["contract"]): terms,
+        ("traded", party, slot): state.get(("traded", party, slot), 0) + body["wh"],
+        ("trading", party): tuple(sorted({*state.get(("trading", party), ()), slot})),
     }
 
 
-def contract_postings(buyer: str, seller: str, wh: int, price_micro: int) -> list[list[Any]]:
-    """Double entry of a trade between two parties: rounded once, the payee's leg is the payer's negated."""
+def contract_postings(state: State, buyer: str, seller: str, wh: int, price_micro: int) -> list[list[Any]]:
+    """Double entry of a trade between two parties: rounded once, the payee's leg is the payer's negated.
+
+    For a side that is settled in a log of its own stands `clearing`; nothing is posted here if both are.
+    """
     amount = amount_micro(wh, price_micro)
-    return [[seller, amount, wh], [buyer, -amount, -wh]]
+    seller, buyer = (CLEARING if ("apart", name) in state else name for name in (seller, buyer))
+    return [] if seller == buyer else [[seller, amount, wh], [buyer, -amount, -wh]]
+
+
+def own_contract_postings(party: str, wh: int, price_micro: int) -> list[list[Any]]:
+    """A party's side of a contract in its own log."""
+    amount = amount_micro(wh, price_micro)
+    return [[party, amount, wh], [CLEARING, -amount, -wh]]
 
 
 def reversal(state: State, entry: Entry) -> Changes:
     """Undo a settlement, clearing or residual entry by its exact negation; a new run may follow. Nothing is edited."""
-    body = body_of(entry, {"of": str, "reason": str, "postings": list})
+    body = body_of(entry, _REVERSAL)
     done = state.get(("posted", body["of"]))
     by_operator(entry, state)
     if not done:
         refuse(entry, f"{body['of']!r} is no standing settlement, clearing or residual entry")
-    if postings_of(entry) != [(account, -micro, -wh) for account, micro, wh in done[4]]:
+    if body["postings"] != [[account, -micro, -wh] for account, micro, wh in done[4]]:
         refuse(entry, f"postings are not the exact negation of {body['of']}")
     kind, name, slot, moved, _ = done
     identity, run, _ = state[kind, name, slot]
@@ -164,8 +212,11 @@ def next_run(entry: Entry, last: tuple[str, int, bool] | None) -> None:
         refuse(entry, f"run {run} after run {before} ({'standing' if standing else 'reversed'})", "reverse it first")
 
 
-def _metered(state: State, entry: Entry, party: str, wh: int, quality: str) -> None:
-    """Refuse unless the entry rests on the latest metering of the party's settlement meter for this slot."""
+def _metered(state: State, entry: Entry, party: str, energy: tuple[int, str, int]) -> None:
+    """Refuse unless the entry rests on the latest metering of the party's settlement meter for this slot.
+
+    energy : Wh, quality, length of the slot (s)
+    """
     body = entry["body"]
     meter = state.get(("meter", party))
     if not meter:
@@ -174,18 +225,17 @@ def _metered(state: State, entry: Entry, party: str, wh: int, quality: str) -> N
     if found is None or found[0] != body["metering"]:
         latest = found[0] if found else "none"
         refuse(entry, f"rests on metering {body['metering']!r}; the latest of {meter} for this slot is {latest}")
-    if found[2:] != (wh, quality, genesis_of(state)["slot_s"]):
-        refuse(entry, f"energy {wh} Wh ({quality}) is not what {found[0]} holds: {found[2]} Wh ({found[3]})")
+    if found[2:] != energy:
+        refuse(entry, f"energy {energy[:2]} (Wh, quality) is not what {found[0]} holds: {found[2:4]}")
 
 
 def flow(state: State, slot: int, name: str, moved: tuple[int, int, int, int], sign: int = 1) -> Changes:
-    """Energy of a slot settled so far: given, taken, by whom (net), meters; sign -1 takes a settlement out again."""
-    given, taken, parties, meters = state.get(("flow", slot), NOTHING)
+    """Energy of a slot settled so far: given, taken, meters; and of this party, net. sign -1 takes it out again."""
+    given, taken, meters = state.get(("flow", slot), NOTHING)
     more_given, more_taken, net, more_meters = moved
-    parties = {**parties, name: net} if sign > 0 else {key: e for key, e in parties.items() if key != name}
-    now = (given + sign * more_given, taken + sign * more_taken, parties, meters + sign * more_meters)
-    return {("flow", slot): now}
+    now = (given + sign * more_given, taken + sign * more_taken, meters + sign * more_meters)
+    return {("flow", slot): now, ("net", name, slot): (net,) if sign > 0 else ()}
 
 
-NOTHING: tuple[int, int, dict[str, int], int] = (0, 0, {}, 0)
+NOTHING = (0, 0, 0)
 """The flow of a slot before anything is settled."""

@@ -1,4 +1,4 @@
-"""A small village on a ledger: two homes, an operator with a meter of its own, the grid."""
+"""Two homes, an operator with a meter and the grid: a village on one ledger, a site with logs of their own."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from ledger import KeyRing, Ledger, batch_root, drafts, nonce, reading_leaf, settle_slot
+from ledger import Books, Draft, KeyRing, Ledger, batch_root, drafts, nonce, reading_leaf, settle_slot
 
 T0 = 1_473_058_800_000_000  # 2016-09-05 07:00 UTC, on a quarter of an hour
 SLOT_US = 900_000_000
+HOMES = ("home-1", "home-2")
+DIGEST = "ab" * 32
 PARTIES = {"grid": ("grid", []), "home-1": ("prosumer", ["pv-1"]), "home-2": ("prosumer", []), "vpp": ("operator", [])}
 
 
@@ -93,6 +95,70 @@ class Village:
             self.meter(n)
             self.settle(n)
         return self
+
+
+class Site:
+    """Books of two homes, an operator and the grid, filled slot by slot."""
+
+    def __init__(self, folder: Path, **facts: object) -> None:
+        self.folder, self.now, self.keys = folder, T0 - SLOT_US, KeyRing.derived(1)
+        genesis = {"currency": "USD", "operator": "vpp", "grid": "grid", **facts}
+        self.books = Books.create(
+            folder, site="s", keys=self.keys, now_us=lambda: self.now, genesis=genesis, apart=HOMES
+        )
+        for party in ("vpp", "grid", *HOMES):
+            self.books.register(party, "role", meter=f"m-{party}", devices=[], keys=self.keys)
+
+    def price(self, n: int, buy: int = 190_003, sell: int = 81_001) -> bool:
+        self.now = T0 + n * SLOT_US
+        return self.books.price(
+            "vpp", slot_us=self.now, slot_s=900, buy=dict.fromkeys(HOMES, buy), sell=dict.fromkeys(HOMES, sell),
+            grid="grid", import_price=210_000, export_price=80_000, plan="p", inputs=DIGEST, certificate=DIGEST,
+        )  # fmt: skip
+
+    def settle(self, n: int, energies: dict[str, int], rev: int = 0) -> None:
+        start = T0 + n * SLOT_US
+        self.now = max(self.now, start + SLOT_US)
+        self.books.settle([start], [self.metering(n, party, wh, rev) for party, wh in energies.items()])
+
+    def metering(self, n: int, party: str, wh: int, rev: int = 0) -> Draft:
+        return drafts.metering(
+            party, f"m-{party}", start_us=T0 + n * SLOT_US, period_s=900, root=batch_root([]), count=0, wh=wh,
+            quality="actual", rev=rev, reg=(0, max(-wh, 0), 0, max(wh, 0)),
+        )  # fmt: skip
+
+    def day(self, slots: int = 3) -> Site:
+        for n in range(slots):
+            assert self.price(n)
+            self.settle(n, {"home-1": 301 + n, "home-2": -907, "vpp": 250, "grid": 356 - n})
+        self.books.anchor()
+        return self
+
+
+@pytest.fixture(scope="session")
+def site_class() -> type[Site]:
+    """Books of two homes, an operator and the grid; for tests that make several."""
+    return Site
+
+
+@pytest.fixture
+def make_site(tmp_path: Path) -> Iterator[Callable[..., Site]]:
+    """Makes such books in folders of their own and closes them."""
+    made: list[Site] = []
+
+    def make(name: str = "ledger", **facts: object) -> Site:
+        made.append(Site(tmp_path / name, **facts))
+        return made[-1]
+
+    yield make
+    for site in made:
+        site.books.close()
+
+
+@pytest.fixture
+def site(make_site: Callable[..., Site]) -> Site:
+    """Books of two homes, nothing in them yet but who they are."""
+    return make_site()
 
 
 @pytest.fixture
