@@ -26,9 +26,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from devices.announcement import SERVICE
 from devices.errors import DeviceError
 
-SERVICE = "service"
 _ROUNDS = 101
 """PBKDF2-SHA512 iterations in mosquitto's own password files, format $7$."""
 _YEARS = 10
@@ -69,13 +69,14 @@ class Security:
     tls_ca: Path | None
 
 
-def access_list(site_id: str) -> str:
-    """mosquitto's ACL of a site."""
+def access_list(site_id: str, wired: Iterable[str] = ()) -> str:
+    """mosquitto's ACL of a site. For the `wired` devices the service speaks: it may publish their state and meta."""
+    spoken = "".join(f"topic write vpp/{site_id}/{device}/{leaf}\n" for device in wired for leaf in ("state", "meta"))
     own = "".join(
         f"pattern write vpp/{site_id}/%u/{leaf}\n" for leaf in ("telemetry", "state", "status", "meta", "ack/#")
     )
     return (
-        f"user {SERVICE}\ntopic read vpp/{site_id}/#\ntopic write vpp/{site_id}/+/cmd/#\n\n"
+        f"user {SERVICE}\ntopic read vpp/{site_id}/#\ntopic write vpp/{site_id}/+/cmd/#\n{spoken}\n"
         f"{own}pattern read vpp/{site_id}/%u/cmd/#\n"
     )
 
@@ -92,6 +93,7 @@ def write_security(
     site_id: str,
     devices: Iterable[str],
     *,
+    wired: Iterable[str] = (),
     host: str = "127.0.0.1",
     port: int = 8883,
     tls: bool = True,
@@ -99,11 +101,13 @@ def write_security(
 ) -> Security:
     """Write mosquitto.conf, passwords, acl, secrets.txt and, with `tls`, a certificate authority and a certificate.
 
-    `now` begins the certificates' ten years. A host other than loopback needs tls. Raises SecurityError.
+    `devices` log in; for the `wired` ones the service speaks. `now` begins the certificates' ten years. A host other
+    than loopback needs tls. Raises SecurityError.
     """
-    users = [SERVICE, *devices]
-    if len(set(users)) < len(users) or any(set(user) & set(":/+#\n ") for user in users):
-        raise SecurityError(f"users {users}", mend=f"device ids differ from each other and from {SERVICE!r}")
+    users, wires = [SERVICE, *devices], list(wired)
+    names = [*users, *wires]
+    if len(set(names)) < len(names) or any(set(name) & set(":/+#\n ") for name in names):
+        raise SecurityError(f"users {names}", mend=f"device ids differ from each other and from {SERVICE!r}")
     if not tls and not _loopback(host):
         raise SecurityError(f"passwords in the clear on {host}", mend="use tls, or listen on 127.0.0.1")
     folder.mkdir(parents=True, exist_ok=True)
@@ -112,7 +116,7 @@ def write_security(
     made = {user: secrets.token_urlsafe(24) for user in users}
     _private(folder / "passwords", "".join(password_line(user, word) for user, word in made.items()))
     _private(folder / "secrets.txt", "".join(f"{user} {word}\n" for user, word in made.items()))
-    _private(folder / "acl", access_list(site_id))
+    _private(folder / "acl", access_list(site_id, wires))
     # Started by root, mosquitto becomes this user before it reads the files, which are the owner's alone.
     conf = _CONF.format(user=getpass.getuser(), host=host, port=port, folder=folder)
     if tls:

@@ -124,6 +124,7 @@ class Session:
             grid_limits=lambda _t_us: (site.network.import_max_w, site.network.export_max_w),
             journal=lambda command: self.service.command(command),
             lockstep=self._clock.lockstep,
+            announce=True,
         )
 
     def _new_service(self) -> Service:

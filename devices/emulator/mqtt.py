@@ -4,7 +4,8 @@ paho's client runs inside the event loop (its documented external-loop interface
 acknowledgements cost no thread switch. Only connecting runs in a worker thread, because paho's connect blocks.
 
 Topics: vpp/<site>/<device>/telemetry (QoS 1 for meters, else 0, not retained) and .../status (retained; "online", and
-"offline" by the last will or on a clean stop). Protocol v5, or 3.1.1 where the broker speaks only that.
+"offline" by the last will or on a clean stop), .../meta and .../state (retained; the latter when it changes). Protocol
+v5, or 3.1.1 where the broker speaks only that.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 import paho.mqtt.client as mqtt
 
+from devices.announcement import State, meta
 from devices.description import BrokerSpec, DeviceSpec
 from devices.emulator.unit import Values
 from devices.errors import DeviceError
@@ -63,6 +65,9 @@ class Publisher:
         self.seq = 0
         """Of the last sample; the first is 1. A sample that no broker took leaves a gap, so that its loss is seen."""
         self._topic, self._status = topic(site, device.id, "telemetry"), topic(site, device.id, "status")
+        self._state, self._meta = topic(site, device.id, "state"), topic(site, device.id, "meta")
+        self._stands: State | None = None
+        """What the broker keeps of its state."""
         self._qos = 1 if device.kind == "meter" else 0
         self._broker = broker
         self._loop = asyncio.get_running_loop()
@@ -91,6 +96,10 @@ class Publisher:
             return None
         payload = telemetry(self.device.kind, values, t_us, self.seq)
         sent = self._client.publish(self._topic, payload, qos=self._qos)
+        state = State.of(values)
+        if state != self._stands:
+            self._stands = state
+            self._client.publish(self._state, state.payload(t_us), qos=1, retain=True)
         self._flush()
         if sent.rc != mqtt.MQTT_ERR_SUCCESS or not self._online.is_set():
             return None
@@ -203,6 +212,8 @@ class Publisher:
         if self._take is not None:
             client.subscribe(f"{self._commands}+", qos=1)
         client.publish(self._status, "online", qos=1, retain=True)
+        client.publish(self._meta, meta(self.device), qos=1, retain=True)
+        self._stands = None
 
     def _on_message(self, client: mqtt.Client, _data: object, message: mqtt.MQTTMessage) -> None:
         control = message.topic.removeprefix(self._commands)

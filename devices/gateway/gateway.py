@@ -18,11 +18,12 @@ from devices.drivers.driver import DriverError
 from devices.envelope import Limits
 from devices.errors import DeviceError
 from devices.gateway.air import AirLine
+from devices.gateway.announcer import Announcer
 from devices.gateway.guarding import Guarding
 from devices.gateway.headroom import GridLimits, Headroom
 from devices.gateway.ingest import Ingest
 from devices.gateway.lease import LeaseHolder
-from devices.gateway.line import Line, Unit
+from devices.gateway.line import Line, Unit, lines_of
 from devices.gateway.plausible import Plausible
 from devices.gateway.ratings import limits_of
 from devices.gateway.reserver import Mirror, ReServer
@@ -65,10 +66,12 @@ class Gateway:
         cap_ramp_w_s: float = math.inf,
         silence_s: float = math.inf,
         grid_limits: GridLimits | None = None,
+        announce: bool = False,
     ) -> None:
         """`limits`: instead of what site and device state, per device; `cap_w`, `cap_ramp_w_s`: of mode limited;
         `silence_s`: after so long without an order the controller is taken for dead and the device is released;
-        `grid_limits`: import and export limit of the site at a time.
+        `grid_limits`: import and export limit of the site at a time; `announce`: on the wall clock, tell the broker
+        that the service is there and how the wired devices stand.
 
         Raises DriverError or RegmapError for a device that cannot be driven as described.
         """
@@ -85,9 +88,10 @@ class Gateway:
         self._terms = Terms(clock, lease_s, allowed, journal, self.stats, lockstep, silence_s, self._headroom)
         self._holders: dict[str, LeaseHolder] = {}
         self._guarding = Guarding(links, devices, clock, lease_s, self._held)
-        self._lines = _lines(links, devices, self._unit, self._line)
+        self._lines = lines_of(links, devices, self._unit, self._line)
         flying = [one for one in devices if one.mqtt and one.kind in CONTROLS]
         self._air = {one.id: self._unit(one) for one in flying} if broker is not None else {}
+        wired = [unit for line in self._lines for unit in line.units]
         self._lines += [
             AirLine(AirLine.spec_of(name), [unit], clock, self.stats, self._opened) for name, unit in self._air.items()
         ]
@@ -95,7 +99,9 @@ class Gateway:
         self._line_of = {unit.id: line for line in self._lines for unit in line.units}
         self._ingest: Ingest | None = None
         wireless = [device for device in devices if device.mqtt]
-        self._mqtt = (broker, site_id, wireless) if broker is not None and wireless else None
+        speaks = announce and not lockstep
+        self._announcer = Announcer(wired, clock, tick_s, self._readings, self._kept) if speaks else None
+        self._mqtt = (broker, site_id, wireless) if broker is not None and (wireless or speaks) else None
 
     async def __aenter__(self) -> Gateway:
         if self._mqtt is not None:
@@ -110,6 +116,7 @@ class Gateway:
                 self._clock.now_us,
                 foreign=foreign,
                 acknowledged=self._acknowledged if self._air else None,
+                reconnected=self._announcer.forget if self._announcer is not None else None,
             )
             await self._ingest.__aenter__()
         if not self._lockstep:
@@ -117,6 +124,8 @@ class Gateway:
                 await self._guarding.start()
             for number, rounds in enumerate(self._rounds.values()):
                 rounds.start(number / max(len(self._rounds), 1))
+        if self._announcer is not None:
+            self._announcer.start()
         return self
 
     async def __aexit__(self, *_: Any) -> None:
@@ -126,6 +135,8 @@ class Gateway:
             holder.forget()
         for line in self._lines:
             line.close()
+        if self._announcer is not None:
+            await self._announcer.stop()
         if self._ingest is not None:
             await self._ingest.__aexit__()
         await self._guarding.stop()
@@ -137,8 +148,7 @@ class Gateway:
         """
         if self._lockstep:
             await self._each("poll", self._cycle)
-        arrived, self._arrived = self._arrived, []
-        return sorted(arrived, key=lambda reading: (reading.device, reading.ts_us, reading.seq))
+        return self._handed_over()
 
     async def gather_mqtt(self, expected: Mapping[str, int | None]) -> list[Reading]:
         """Wait until each device's telemetry has reached its expected seq; returns these readings, sorted as poll's.
@@ -157,6 +167,9 @@ class Gateway:
                     where="MQTT",
                     mend="does the device publish each tick?",
                 ) from error
+        return self._handed_over()
+
+    def _handed_over(self) -> list[Reading]:
         arrived, self._arrived = self._arrived, []
         return sorted(arrived, key=lambda reading: (reading.device, reading.ts_us, reading.seq))
 
@@ -258,6 +271,9 @@ class Gateway:
     def _send(self, device: str, control: str, payload: bytes, expires_s: float) -> bool:
         return self._ingest is not None and self._ingest.order(device, control, payload, expires_s)
 
+    def _kept(self, device: str, leaf: str, payload: bytes) -> bool:
+        return self._ingest is not None and self._ingest.keep(device, leaf, payload)
+
     def _acknowledged(self, device: str, found: Ack) -> None:
         driver = self._air[device].driver if device in self._air else None
         if isinstance(driver, AirDriver):
@@ -282,17 +298,3 @@ class Gateway:
         spec = unit.driver.spec
         if unit.holder is not None and spec.id not in self._given:
             unit.holder.limits = limits_of(spec, unit.driver.bounds, *self._caps)
-
-
-def _lines(
-    links: Sequence[LinkSpec],
-    devices: Sequence[DeviceSpec],
-    unit: Callable[[DeviceSpec], Unit],
-    line: Callable[[LinkSpec, Sequence[Unit]], Line],
-) -> list[Line]:
-    wired = [device for device in devices if not device.mqtt]
-    known = {link.id for link in links}
-    for device in wired:
-        if device.link not in known:
-            raise DriverError(f"link {device.link!r} is not described", where=device.id, mend=f"links: {sorted(known)}")
-    return [line(link, [unit(device) for device in wired if device.link == link.id]) for link in links]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from devices.adapter import AdapterError, Status
+from devices.announcement import SERVICE
 from devices.description import BrokerSpec
 from devices.gateway.payload import PayloadError, telemetry
 from devices.gateway.plausible import timely
@@ -25,6 +26,7 @@ QUEUE = 200_000
 """Messages that may wait for the loop; at 10,000/s this is 20 s of a stalled loop."""
 BATCH_S = 0.02
 """Longest time the loop is kept by one drain under flood."""
+_KEPT = ("state", "meta")
 
 
 @dataclass(slots=True)
@@ -69,9 +71,11 @@ class Ingest:
         share: str = "",
         name: str = "gateway",
         acknowledged: Callable[[str, Ack], None] | None = None,
+        reconnected: Callable[[], None] | None = None,
     ) -> None:
         """`foreign`: meters with an adapter, by device. `share`: several processes that give the same word share the
         messages out among themselves, each under its own `name`; then a gap in a sequence is another's, not a loss.
+        `reconnected`: called when a connection was made; with it this is the service, which says so on its own topic.
         """
         self._now_us, self._since_us = now_us, 0
         self._prefix = f"vpp/{site_id}/"
@@ -89,7 +93,9 @@ class Ingest:
         topics = [f"{group}{self._prefix}+/telemetry", f"{self._prefix}+/status"]
         topics += [f"{group}{topic}" for topic in self._foreign]
         topics += [f"{self._prefix}+/ack/+"] if acknowledged else []
-        self.session = Session(broker, f"vpptwin-{name}-{site_id}", topics, self._arrived, self._connection)
+        self._reconnected = reconnected
+        presence = f"{self._prefix}{SERVICE}/status" if reconnected else ""
+        self.session = Session(broker, f"vpptwin-{name}-{site_id}", topics, self._arrived, self._connection, presence)
 
     async def __aenter__(self) -> Ingest:
         await self.session.start()
@@ -147,6 +153,8 @@ class Ingest:
             stream.health.connected = connected and stream.health.connected
         if not connected:
             self._wake_waits(force=True)
+        elif self._reconnected is not None:
+            self._reconnected()
 
     def _drain(self) -> None:
         self._woken = False
@@ -177,6 +185,8 @@ class Ingest:
             return
         device, _, leaf = topic.removeprefix(self._prefix).partition("/")
         stream = self._streams.get(device)
+        if leaf in _KEPT or (stream is None and (device, leaf) == (SERVICE, "status")):
+            return  # what a device says of itself, and our own presence; amqtt delivers more than was asked for
         if stream is None:
             self._refuse(device, "no such MQTT device in the site")
         elif leaf == "status":
@@ -196,6 +206,10 @@ class Ingest:
     def order(self, device: str, control: str, payload: bytes, expires_s: float) -> bool:
         """Send an order to a device; False without a broker."""
         return self.session.publish(f"{self._prefix}{device}/cmd/{control}", payload, expires_s)
+
+    def keep(self, device: str, leaf: str, payload: bytes) -> bool:
+        """Have the broker keep what is said of a device (retained); False without a broker."""
+        return self.session.keep(f"{self._prefix}{device}/{leaf}", payload)
 
     def _take_ack(self, device: str, payload: bytes) -> None:
         try:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import reduce
 
 from devices.clock import Clock
-from devices.description import LinkSpec
+from devices.description import DeviceSpec, LinkSpec
 from devices.drivers import Driver
 from devices.drivers.driver import DriverError, Values
 from devices.gateway.lease import LeaseHolder
@@ -195,3 +195,18 @@ class Line:
             unit.holder.blind()
         if health.failures == 1:
             log.warning("%s: %s", unit.id, error)
+
+
+def lines_of(
+    links: Sequence[LinkSpec],
+    devices: Sequence[DeviceSpec],
+    unit: Callable[[DeviceSpec], Unit],
+    line: Callable[[LinkSpec, Sequence[Unit]], Line],
+) -> list[Line]:
+    """One line a link with its devices. Raises DriverError for a device on a link that is not described."""
+    wired = [device for device in devices if not device.mqtt]
+    known = {link.id for link in links}
+    for device in wired:
+        if device.link not in known:
+            raise DriverError(f"link {device.link!r} is not described", where=device.id, mend=f"links: {sorted(known)}")
+    return [line(link, [unit(device) for device in wired if device.link == link.id]) for link in links]

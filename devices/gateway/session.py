@@ -21,6 +21,7 @@ START_S = 10.0
 """How long `start` waits for the first subscription; a broker that is not there yet is not fatal."""
 LONGEST_S = 5
 """Wall seconds between attempts at most: asking costs nothing, and every tick without a broker is lost telemetry."""
+ONLINE, OFFLINE = b"online", b"offline"
 _KEEPALIVE_S = 30
 _OLD_BROKER = "Unsupported protocol version"
 
@@ -40,8 +41,14 @@ class Session:
         topics: Sequence[str],
         arrived: Arrived,
         changed: Callable[[bool], None],
+        presence: str = "",
     ) -> None:
+        """`presence`: topic that says `online` while the session lasts, and `offline` afterwards or as last will."""
         self.connected = False
+        self._presence = presence
+        self._asking = bool(presence)
+        """A first connection without last will: amqtt refuses version 5 at once only without one."""
+        self._version = MQTTProtocolVersion.MQTTv5
         self._broker, self._client_id, self._topics = broker, client_id, tuple(topics)
         self._arrived, self._changed = arrived, changed
         self._loop = asyncio.get_running_loop()
@@ -51,7 +58,7 @@ class Session:
 
     async def start(self) -> None:
         """Connect in the background; returns when subscribed, or after START_S without a broker."""
-        self._open(MQTTProtocolVersion.MQTTv5)
+        self._open()
         try:
             await asyncio.wait_for(self._settled.wait(), START_S)
         except TimeoutError:
@@ -69,10 +76,19 @@ class Session:
         sent = client.publish(topic, payload, qos=1, properties=properties)
         return bool(sent.rc == mqtt.MQTT_ERR_SUCCESS)
 
+    def keep(self, topic: str, payload: bytes) -> bool:
+        """Hand the broker a message to keep (retained), QoS 1; False if offline."""
+        client = self._client
+        if client is None or not self.connected:
+            return False
+        return bool(client.publish(topic, payload, qos=1, retain=True).rc == mqtt.MQTT_ERR_SUCCESS)
+
     async def stop(self) -> None:
-        """Disconnect and end paho's thread."""
+        """Say goodbye, disconnect and end paho's thread."""
         if self._restart is not None:
             await self._restart
+        if self._presence:
+            self.keep(self._presence, OFFLINE)
         await self._end()
 
     async def _end(self) -> None:
@@ -83,14 +99,16 @@ class Session:
             client.disconnect()
             await asyncio.to_thread(client.loop_stop)
 
-    def _open(self, version: MQTTProtocolVersion) -> None:
-        five = version is MQTTProtocolVersion.MQTTv5
+    def _open(self) -> None:
+        five = self._version is MQTTProtocolVersion.MQTTv5
         client = mqtt.Client(
             CallbackAPIVersion.VERSION2,
             client_id=self._client_id,
-            protocol=version,
+            protocol=self._version,
             clean_session=None if five else True,
         )
+        if self._presence and not self._asking:
+            client.will_set(self._presence, OFFLINE, qos=1, retain=True)
         if self._broker.username is not None:
             client.username_pw_set(self._broker.username, self._broker.password)
         if self._broker.tls_ca is not None:
@@ -107,10 +125,14 @@ class Session:
     # The four below run in paho's thread.
 
     def _on_connect(self, client: mqtt.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
-        if not reason.is_failure:
+        if not reason.is_failure and self._asking:
+            self._loop.call_soon_threadsafe(self._learned, MQTTProtocolVersion.MQTTv5)
+        elif not reason.is_failure:
             client.subscribe([(topic, 1) for topic in self._topics])
+            if self._presence:
+                client.publish(self._presence, ONLINE, qos=1, retain=True)
         elif str(reason) == _OLD_BROKER:
-            self._loop.call_soon_threadsafe(self._fall_back)
+            self._loop.call_soon_threadsafe(self._learned, MQTTProtocolVersion.MQTTv311)
         else:
             log.warning("MQTT broker refuses the connection: %s; check user and password", reason)
 
@@ -140,11 +162,14 @@ class Session:
             self.connected = connected
             self._changed(connected)
 
-    def _fall_back(self) -> None:
-        if self._restart is None:
-            log.info("the broker does not speak MQTT 5: using 3.1.1")
+    def _learned(self, version: MQTTProtocolVersion) -> None:
+        """What the broker speaks: connect anew if that, or the last will, is not what this connection has."""
+        if (self._restart is None or self._restart.done()) and (self._asking or version is not self._version):
+            if version is not self._version:
+                log.info("the broker does not speak MQTT 5: using 3.1.1")
+            self._asking, self._version = False, version
             self._restart = asyncio.create_task(self._reopen())
 
     async def _reopen(self) -> None:
         await self._end()
-        self._open(MQTTProtocolVersion.MQTTv311)
+        self._open()
