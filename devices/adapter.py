@@ -80,8 +80,10 @@ def load_adapter(name: str) -> AdapterMap:
     except OSError as error:
         mend = f"shipped: {', '.join(shipped_adapters())}"
         raise AdapterError(f"no adapter {name!r}", where="adapter", mend=mend) from error
-    except (yaml.YAMLError, msgspec.ValidationError) as error:
-        raise AdapterError(str(error), where=path.name, mend="see docs/devices.md, MQTT meters") from error
+    except (yaml.YAMLError, msgspec.ValidationError, UnicodeDecodeError) as error:
+        raise AdapterError(
+            str(error), where=path.name, mend="see docs/connect-your-hardware.md, and devices/adapters for examples"
+        ) from error
     unknown = sorted(set(found.points) - set(CATALOGUE))
     if unknown:
         raise AdapterError(

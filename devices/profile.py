@@ -34,7 +34,7 @@ def read(path: Path | str) -> Profile:
     """Raises DeviceError for a file that is no profile."""
     try:
         return msgspec.convert(yaml.safe_load(Path(path).read_text(encoding="utf-8")), Profile)
-    except (OSError, yaml.YAMLError, msgspec.ValidationError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, msgspec.ValidationError) as error:
         raise DeviceError(
             f"no device profile: {error}", where=str(path), mend="`vpptwin characterise` writes such files"
         ) from error

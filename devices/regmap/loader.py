@@ -34,7 +34,11 @@ def load_map(name: str | Path) -> RegisterMap:
     path = Path(name)
     if not path.is_file():
         raise RegmapError(f"no register map {str(name)!r}", mend=f"give a path, or one of {', '.join(shipped_maps())}")
-    return parse_map(path.read_text(encoding="utf-8"), str(path))
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise RegmapError("is no text in UTF-8", where=str(path), mend="save it as UTF-8") from error
+    return parse_map(text, str(path))
 
 
 def parse_map(text: str, source: str) -> RegisterMap:

@@ -37,11 +37,6 @@ def check_series(record: Record, field: str, id: str, kind: str, dataset: DataSe
         record.refuse(field, f"{id!r} is a series of {dataset.about(id).kind}", f"{kind} is wanted: {some(fitting)}")
 
 
-def _some(names: list[str]) -> str:
-    shown = ", ".join(names[:8])
-    return f"{shown}, ... ({len(names)})" if len(names) > 8 else shown or "none"
-
-
 def some(names: list[str]) -> str:
     """The first names of a list, for messages."""
     shown = ", ".join(names[:8])

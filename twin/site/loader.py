@@ -41,10 +41,11 @@ _COST_TYPES: dict[str, type[TurbineCost] | type[StorageCost] | type[LoadCost]] =
 }
 
 
-def load_site(path: Path | str, *, data: Path | None = None, check_data: bool = True) -> Site:
+def load_site(path: Path | str, *, data: Path | None = None, check_data: bool = True, check_files: bool = True) -> Site:
     """Read and check a site file; `data` replaces its data folder, and `start` is then not judged (see start.py).
 
     check_data : False for what needs only links and devices: it must work with the data gone.
+    check_files : False also leaves register maps and the like unopened: one bad map must not keep others from release.
 
     Raises SiteError with every problem found, one line each: file:line field: what; mend.
     """
@@ -59,7 +60,7 @@ def load_site(path: Path | str, *, data: Path | None = None, check_data: bool = 
         _read_details(device)
     folder = data or _data_folder(top, path.parent)
     dataset = _open_data(top, folder) if check_data else None
-    check_all(top, dataset, path.parent, judge_start=data is None and check_data)
+    check_all(top, dataset, path.parent, judge_start=data is None and check_data, read_files=check_files)
     if report.problems:
         raise SiteError(path.name, report.problems)
     return _build(top, path, folder, hashlib.sha256(raw or b"").hexdigest())
@@ -135,7 +136,7 @@ def _build(top: Record, path: Path, data: Path | None, sha256: str) -> Site:
         control=ControlSpec(**_given(top["control"])),
         tariff=TariffSpec(_price(top["tariff"]["import"]), _price(top["tariff"]["export_per_kwh"])),
         data=data,
-        broker=BrokerChoice(**_given(top["broker"])),
+        broker=_broker(top["broker"], path.parent),
         network=NetworkSpec(**_given(top["network"])),
         parties=tuple(Party(record["id"], record["role"]) for record in top["parties"]),
         links=tuple(LinkSpec(**record.values) for record in top["links"]),
@@ -149,16 +150,15 @@ def _build(top: Record, path: Path, data: Path | None, sha256: str) -> Site:
 
 
 def _device(record: Record, grids: set[str], folder: Path) -> DeviceSpec:
-    own_map = record["map"] is not None and record["map"].endswith((".yaml", ".yml"))
     return DeviceSpec(
         id=record["id"],
         kind=record["kind"],
         party=record["party"],
         link=record["link"],
         unit=record["unit"],
-        map=str(folder / record["map"]) if own_map else record["map"],
+        map=_own(record["map"], folder),
         mqtt=record["mqtt"],
-        adapter=record["adapter"],
+        adapter=_own(record["adapter"], folder),
         topic=record["topic"],
         is_grid=record["party"] in grids,
         model=_given(record["model"]),
@@ -166,6 +166,16 @@ def _device(record: Record, grids: set[str], folder: Path) -> DeviceSpec:
         failsafe=record["failsafe"],
         control=ControlTerms(**_given(record["control"])),
     )
+
+
+def _own(name: str | None, folder: Path) -> str | None:
+    """A file of the user's, not a shipped one, counts from the site file."""
+    return str(folder / name) if name is not None and name.endswith((".yaml", ".yml")) else name
+
+
+def _broker(record: Record | None, folder: Path) -> BrokerChoice:
+    given = _given(record)
+    return BrokerChoice(**given | ({"tls_ca": str(folder / given["tls_ca"])} if "tls_ca" in given else {}))
 
 
 def _behaviour(record: Record | None, folder: Path) -> dict[str, Any]:

@@ -9,13 +9,14 @@ from controller.mechanism import names as mechanism_names
 from twin.data import DataError, DataSet
 from twin.document.fields import Record, near
 from twin.site.device_rules import check_device, check_series
+from twin.site.file_rules import check_files
 from twin.site.schema import TariffBlock
 from twin.site.sections import block
 from twin.site.start import start_refusal
 from twin.site.time_rules import check_time
 
 
-def check_all(top: Record, dataset: DataSet | None, folder: Path, *, judge_start: bool) -> None:
+def check_all(top: Record, dataset: DataSet | None, folder: Path, *, judge_start: bool, read_files: bool) -> None:
     """Every rule over what could be read; findings become problems of the report."""
     check_time(top)
     _check_mechanism(top)
@@ -25,6 +26,8 @@ def check_all(top: Record, dataset: DataSet | None, folder: Path, *, judge_start
     _check_parties(top)
     for device in top["devices"] or []:
         check_device(device, top, dataset, folder)
+    if read_files:
+        check_files(top, folder)
     _check_units(top["devices"] or [])
     _check_meters(top)
     _check_tariff(top, dataset)

@@ -315,11 +315,64 @@ def test_unsafe_devices_need_an_explicit_word(load: Load) -> None:
     assert site.device("pv-1").failsafe == "none"
 
 
+OWN_MAP = """schema: 1
+model: own
+kind: pv
+groups: {fast: 1.0}
+points:
+  p_w: {fc: 3, addr: 10, type: int16, unit: W, group: fast}
+  p_max_w: {fc: 3, addr: 11, type: uint16, unit: W, group: fast}
+"""
+
+
 def test_own_maps_are_found_from_the_site_file(load: Load, tmp_path: Path) -> None:
     own = tmp_path / "sites" / "own.yaml"
-    own.write_text("schema: 1\n", encoding="utf-8")
+    own.write_text(OWN_MAP, encoding="utf-8")
     site = load(edited((PV_1, PV_1.replace("sunspec", "own.yaml"))))
     assert site.device("pv-1").map == str(own)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("addr: 11", "addr: 10", "own.yaml:7 points.p_max_w.addr: overlaps p_w (line 6)"),
+        ("type: uint16", "typ: uint16", "own.yaml:7 points.p_max_w: "),
+        ("group: fast}", "group: fast", "own.yaml:"),
+        ("kind: pv", "kind: storage", "own.yaml describes a storage, this device is a pv"),
+        ("schema: 1", "schema: \xe9", "own.yaml is no text"),
+    ],
+)
+def test_a_slip_in_an_own_map_is_named_with_its_line(
+    load: Load, tmp_path: Path, old: str, new: str, expected: str
+) -> None:
+    own = tmp_path / "sites" / "own.yaml"
+    own.write_text(OWN_MAP.replace(old, new), encoding="latin-1")
+    text = edited((PV_1, PV_1.replace("sunspec", "own.yaml")))
+    (line, *_) = lines_of(load, text)
+    assert line.startswith("homes.yaml:")
+    assert "devices[1].map: " in line
+    assert expected in line.replace(f"{own}: is", "own.yaml is")
+    load_site(own.parent / "homes.yaml", check_files=False)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (METER_1, METER_1.replace("true", "true, adapter: own.yaml"), "devices[0].adapter: "),
+        (PV_1, PV_1 + "behaviour: {profile: own.yaml}, ", "devices[1].behaviour.profile: "),
+        ("broker: {", "broker: {tls_ca: own.yaml, ", "broker.tls_ca: "),
+    ],
+)
+def test_other_files_that_a_site_names_are_opened_too(
+    load: Load, tmp_path: Path, old: str, new: str, expected: str
+) -> None:
+    text = edited((old, new))
+    (line,) = lines_of(load, text)
+    assert f"{expected}no file own.yaml; paths count from the site file" in line
+    (tmp_path / "sites" / "own.yaml").write_bytes(b"\xff nothing of the kind")
+    (line,) = lines_of(load, text)
+    assert expected in line
+    assert "own.yaml" in line
 
 
 def test_a_zone_whose_midnight_is_inside_a_slot_is_refused(load: Load) -> None:
