@@ -126,8 +126,11 @@ def _wallets(state: State, entry: Mapping[str, Any]) -> Changes:
     for account, micro, wh in postings_of(entry):
         total += micro
         key = ("wallet", account)
-        have = facts.get(key) or state.get(key, (0, 0))
-        facts[key] = (have[0] + micro, have[1] + wh)
+        before = facts.get(key) or state.get(key, _EMPTY)
+        facts[key] = (before[0] + micro, before[1] + wh)
     if total:
         refuse(entry, f"postings sum to {total} micro, not 0")
     return facts
+
+
+_EMPTY = (0, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import itemgetter
 from typing import Any, NoReturn
 
 from ledger.errors import EntryRefused
@@ -12,6 +13,16 @@ Changes = dict[tuple[Any, ...], Any]
 Entry = Mapping[str, Any]
 Posting = tuple[str, int, int]
 """(account, micro-currency received, Wh given). Money sums to zero in every entry, energy once a slot is closed."""
+
+
+class Fields(dict[str, type]):
+    """Names and types of a body's fields (two at least), made ready to be compared at once: for frequent entries."""
+
+    def __init__(self, fields: Mapping[str, type]) -> None:
+        super().__init__(fields)
+        self.read = itemgetter(*fields)
+        self.types = [*fields.values()]
+
 
 MAX_NAME = 128
 CLEARING = "clearing"
@@ -34,6 +45,8 @@ def body_of(entry: Entry, fields: Mapping[str, type], optional: Mapping[str, typ
         if missing or unknown:
             refuse(entry, f"body lacks {sorted(missing)}, has unknown {sorted(unknown)}", f"fields: {', '.join(known)}")
         fields = {name: known[name] for name in body}
+    elif type(fields) is Fields and [*map(type, fields.read(body))] == fields.types:
+        return body
     for name, kind in fields.items():
         if type(body[name]) is not kind:
             refuse(entry, f"body.{name} is {type(body[name]).__name__}, not {kind.__name__}")
