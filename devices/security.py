@@ -69,15 +69,23 @@ class Security:
     tls_ca: Path | None
 
 
-def access_list(site_id: str, wired: Iterable[str] = ()) -> str:
-    """mosquitto's ACL of a site. For the `wired` devices the service speaks: it may publish their state and meta."""
+def access_list(site_id: str, wired: Iterable[str] = (), foreign: Mapping[str, Iterable[str]] | None = None) -> str:
+    """mosquitto's ACL of a site. For the `wired` devices the service speaks: it may publish their state and meta.
+
+    `foreign` meters, which speak through an adapter, may publish on these topics of their own.
+    """
+    theirs = {device: list(topics) for device, topics in (foreign or {}).items()}
+    heard = "".join(f"topic read {topic}\n" for topics in theirs.values() for topic in topics)
+    others = "".join(
+        f"user {device}\n" + "".join(f"topic write {topic}\n" for topic in topics) for device, topics in theirs.items()
+    )
     spoken = "".join(f"topic write vpp/{site_id}/{device}/{leaf}\n" for device in wired for leaf in ("state", "meta"))
     own = "".join(
         f"pattern write vpp/{site_id}/%u/{leaf}\n" for leaf in ("telemetry", "state", "status", "meta", "ack/#")
     )
     return (
-        f"user {SERVICE}\ntopic read vpp/{site_id}/#\ntopic write vpp/{site_id}/+/cmd/#\n{spoken}\n"
-        f"{own}pattern read vpp/{site_id}/%u/cmd/#\n"
+        f"user {SERVICE}\ntopic read vpp/{site_id}/#\ntopic write vpp/{site_id}/+/cmd/#\n{spoken}{heard}\n"
+        f"{others}{own}pattern read vpp/{site_id}/%u/cmd/#\n"
     )
 
 
@@ -94,6 +102,7 @@ def write_security(
     devices: Iterable[str],
     *,
     wired: Iterable[str] = (),
+    foreign: Mapping[str, Iterable[str]] | None = None,
     host: str = "127.0.0.1",
     port: int = 8883,
     tls: bool = True,
@@ -101,8 +110,8 @@ def write_security(
 ) -> Security:
     """Write mosquitto.conf, passwords, acl, secrets.txt and, with `tls`, a certificate authority and a certificate.
 
-    `devices` log in; for the `wired` ones the service speaks. `now` begins the certificates' ten years. A host other
-    than loopback needs tls. Raises SecurityError.
+    `devices` log in; for the `wired` ones the service speaks, `foreign` ones publish on topics of their own. `now`
+    begins the certificates' ten years. A host other than loopback needs tls. Raises SecurityError.
     """
     users, wires = [SERVICE, *devices], list(wired)
     names = [*users, *wires]
@@ -116,7 +125,7 @@ def write_security(
     made = {user: secrets.token_urlsafe(24) for user in users}
     _private(folder / "passwords", "".join(password_line(user, word) for user, word in made.items()))
     _private(folder / "secrets.txt", "".join(f"{user} {word}\n" for user, word in made.items()))
-    _private(folder / "acl", access_list(site_id, wires))
+    _private(folder / "acl", access_list(site_id, wires, foreign))
     # Started by root, mosquitto becomes this user before it reads the files, which are the owner's alone.
     conf = _CONF.format(user=getpass.getuser(), host=host, port=port, folder=folder)
     if tls:

@@ -26,6 +26,7 @@ VERBS = {
     "solve": Verb("twin.cli.solve", "solve", "Solve one case and show prices and certificate."),
     "reproduce": Verb("twin.cli.reproduce", "reproduce", "Repeat a paper's study, claim by claim."),
     "release": Verb("twin.cli.release", "release", "Give devices back to themselves over their wires."),
+    "init": Verb("twin.cli.init", "init", "Write a locked broker's passwords, access list, certificates."),
     "ledger": Verb("twin.cli.ledger", "app", "The settlement ledger of a run."),
 }
 """In the order of `vpptwin --help`, which imports none of them."""

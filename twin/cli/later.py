@@ -17,7 +17,6 @@ LATER = {
     "export": "I",
     "whatif": "I",
     "explain": "J",
-    "init": "J",
 }
 
 
