@@ -131,6 +131,7 @@ async def run(prepared: Prepared, progress: Progress) -> Summary:
                 seed=prepared.options.seed,
                 ports=prepared.options.ports,
                 physics_s=site.time.physics_s if prepared.clock.lockstep else 0.25,
+                patient=not prepared.clock.lockstep,
             )
             async with (
                 plant,

@@ -65,9 +65,12 @@ class Plant:
         ports: Literal["auto", "fixed"] = "auto",
         physics_s: float = 60.0,
         telemetry_s: float = 1.0,
+        patient: bool = True,
     ) -> None:
         """`ports` auto: the operating system chooses all Modbus ports. `physics_s`: longest physics step;
-        `telemetry_s`: MQTT period of `serve`. Raises DeviceError (ModelError, RegmapError) for what cannot be emulated.
+        `telemetry_s`: MQTT period of `serve`; `patient` False: a device that would say nothing hangs up instead, so
+        that in lockstep nobody waits for it on the wall. Raises DeviceError (ModelError, RegmapError) for what can not
+        be emulated.
         """
         self._clock, self._site, self._broker = clock, site_id, broker
         self._physics_us, self._telemetry_us = round(physics_s * _SECOND_US), round(telemetry_s * _SECOND_US)
@@ -85,7 +88,7 @@ class Plant:
         self._responses = {
             name: Response(one) for name, one in self._behaviours.items() if one.dead_time_s or one.gain_pu != 1
         }
-        self._given = tuple(links)
+        self._given, self._patient = tuple(links), patient
         self._air = {device.id: AirUnit(device) for device in devices if device.mqtt and device.kind in CONTROLS}
         self.units |= self._air
         self._links = {link.id: self._modbus_link(link, ports) for link in links if not link.real}
@@ -250,6 +253,7 @@ class Plant:
             silent=lambda: behaviour.silent(self._since_start_s()) or (behaviour.night_sleep and self._asleep(device)),
             latency_s=lambda: behaviour.latency_ms / 1000 if self._on_wall else 0.0,
             single=behaviour.single_connection,
+            hangs_up=not self._patient,
         )
 
     def _asleep(self, device: str) -> bool:

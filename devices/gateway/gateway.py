@@ -280,7 +280,7 @@ class Gateway:
             driver.acknowledged(found)
 
     def _line(self, spec: LinkSpec, units: Sequence[Unit]) -> Line:
-        return Line(spec, units, self._clock, self.stats, self._opened)
+        return Line(spec, units, self._clock, self.stats, self._opened, self._lockstep)
 
     def _unit(self, device: DeviceSpec) -> Unit:
         driver = AirDriver(device, self._send, self._clock.now_us) if device.mqtt else driver_for(device)

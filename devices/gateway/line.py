@@ -67,12 +67,20 @@ class Line:
     """
 
     def __init__(
-        self, spec: LinkSpec, units: Sequence[Unit], clock: Clock, stats: Stats, opened: Callable[[Unit], None]
+        self,
+        spec: LinkSpec,
+        units: Sequence[Unit],
+        clock: Clock,
+        stats: Stats,
+        opened: Callable[[Unit], None],
+        lockstep: bool = False,
     ) -> None:
+        """In `lockstep` time stands still, and so do the pauses that a device wants between two requests."""
         self.spec = spec
         self.units = tuple(units)
         self.link = ModbusLink.of(spec)
-        self.link.keep(reduce(Pace.slower, (unit.driver.pace for unit in units), Pace()))
+        pace = reduce(Pace.slower, (unit.driver.pace for unit in units), Pace())
+        self.link.keep(Pace(timeout_s=pace.timeout_s) if lockstep else pace)
         self._clock = clock
         self._stats = stats
         self._opened = opened

@@ -8,6 +8,7 @@ import re
 import shutil
 import socket
 import struct
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,7 @@ from sunspec2.modbus.client import SunSpecModbusClientDeviceTCP
 
 from devices.emulator import Plant
 from devices.errors import DeviceError
+from devices.gateway import Gateway
 from devices.regmap import load_map
 
 
@@ -304,8 +306,26 @@ async def test_never_answers_and_dies_and_comes_back(site: Any) -> None:
         assert dict(await values(plant, "turbine"))["state"] == 0
 
 
+async def test_in_lockstep_nobody_waits_on_the_wall_for_who_says_nothing(site: Any) -> None:
+    site.change("pv-1", behaviour={"never_answers": True})
+    site.change("pv-2", behaviour={"dies_at_s": 300, "back_at_s": 900})
+    devices = [one for one in site.devices if not one.mqtt]
+    async with build(site, patient=False) as plant, Gateway(plant.links, devices, site.clock) as gateway:
+        began_s, got = time.monotonic(), dict.fromkeys((one.id for one in devices), 0)
+        for tick in range(20):
+            await plant.step(site.at(60 * tick))
+            for reading in await gateway.poll():
+                got[reading.device] += 1
+        assert time.monotonic() - began_s < 5, "15 and more waits of a second each, if it waited"
+        assert got.pop("pv-1") == 0
+        assert 9 <= got.pop("pv-2") <= 10, "ten minutes away, and found again at once"
+        assert set(got.values()) == {20}, "its neighbours on the link are read at every tick"
+        assert gateway.stats.devices["pv-1"].failures > 10
+        assert gateway.stats.lost == 0, "who says nothing is an outage"
+
+
 async def test_a_wedged_connection_is_closed_and_others_go_on(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("devices.emulator.modbus._HALF_FRAME_S", 0.2)
+    monkeypatch.setattr("devices.emulator.server._HALF_FRAME_S", 0.2)
     async with build(site) as plant:
         await plant.step(site.at(0))
         host, port, unit = where(plant, "bat-1")
@@ -317,7 +337,7 @@ async def test_a_wedged_connection_is_closed_and_others_go_on(site: Any, monkeyp
             assert not (await client.read_holding_registers(40000, count=2, device_id=unit)).isError()
 
 
-async def test_a_port_in_use_is_said_with_its_mend(site: Any) -> None:
+async def test_a_port_in_use_is_said_with_its_mend(site: Any, capfd: pytest.CaptureFixture[str]) -> None:
     from dataclasses import replace
 
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -326,6 +346,7 @@ async def test_a_port_in_use_is_said_with_its_mend(site: Any) -> None:
         with pytest.raises(DeviceError, match=rf"links: grid: cannot listen on 127.0.0.1:{port}: port in use; .*auto"):
             async with build(site, ports="fixed"):
                 pass
+    assert capfd.readouterr() == ("", ""), "said once, by us"
     async with build(site, ports="fixed") as plant:
         assert next(link for link in plant.links if link.id == "grid").port == port
 
