@@ -13,10 +13,17 @@ from controller.qp import IntArray
 from controller.stackelberg.game import Outcome, Prices
 from controller.stackelberg.kkt import KktProgram
 from controller.stackelberg.piece import patterns_of
+from controller.stackelberg.products import Products
 
 FIRST_TANGENTS = 5
 TANGENT_ERROR = 2e-6
 """A tangent is added where the square lies further above those there are, currency."""
+INTERIOR_ABOVE = 12_000
+"""Columns from which the first relaxation is solved by the interior point method, with crossover to a basis."""
+OPEN = 1e6
+"""kW that no column without a limit of its own reaches."""
+MARGIN = 1e-3
+"""Share of the known profit (or of 1) below which branch and bound looks no further."""
 ROUNDS = 12
 """Most rounds of adding tangents to the relaxation."""
 
@@ -26,12 +33,10 @@ class Proof:
     """What a solve proved and found."""
 
     bound: float
-    """No prices earn the leader more (within the box of duals)."""
+    """No prices earn the leader more."""
     prices: Prices | None
     """Prices of the best point found; None where none was."""
     nodes: int
-    duals: float
-    """Largest dual at that point as a share of its box: near 1 the box may have cut."""
     proved: bool
 
 
@@ -44,6 +49,8 @@ class PriceMilp:
         self._binaries = sum(int(limit.dual.shape[0]) for limit in kkt.limits)
         self._plain = kkt.cost.shape[0]
         self._first_binary = self._plain + self._squares
+        self._products = Products(kkt, self._plain, self._first_binary + self._binaries)
+        self._width = self._first_binary + self._binaries + self._products.count
         self._tangent_rows: list[tuple[int, float]] = []
         for k, square in enumerate(kkt.squares):
             self._tangent_rows += [(k, float(p)) for p in np.linspace(square.low, square.high, FIRST_TANGENTS)]
@@ -70,30 +77,50 @@ class PriceMilp:
         return added
 
     def relaxation(self) -> Proof:
-        """Bound of the linear relaxation, tangents added until it no longer moves."""
+        """Bound of the linear relaxation, tangents added until it no longer moves; each solve starts from the last."""
         bound, prices = np.inf, None
+        solver = self._solver(whole=False)
+        if self._width > INTERIOR_ABOVE:
+            solver.setOptionValue("solver", "ipm")
         for _ in range(ROUNDS):
-            solver = self._solver(whole=False)
             solver.run()
-            info = solver.getInfo()
             if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
                 break
-            before, bound = bound, -float(info.objective_function_value)
+            solver.setOptionValue("solver", "simplex")
+            before, bound = bound, min(bound, self._safe(solver))
             x = np.array(solver.getSolution().col_value)
             prices = self._prices(x)
+            known = len(self._tangent_rows)
             if not self.touch(x) or before - bound < 1e-4 * max(abs(bound), 0.01):
                 break
-        return Proof(float(bound), prices, 0, 0.0, False)
+            rows, low = self._tangents(known)
+            high = np.full(low.shape[0], np.inf)
+            solver.addRows(low.shape[0], low, high, rows.nnz, rows.indptr[:-1], rows.indices, rows.data)
+        return Proof(float(bound), prices, 0, False)
+
+    def _safe(self, solver: highspy.Highs) -> float:
+        """Bound by the solver's row duals alone, valid whatever its tolerances: every column has finite limits, and the
+        reduced costs say what each could add at most."""
+        lp, dual = solver.getLp(), np.array(solver.getSolution().row_dual)
+        low, high = np.array(lp.row_lower_), np.array(lp.row_upper_)
+        dual = np.where(((dual < 0) & (high > OPEN)) | ((dual > 0) & (low < -OPEN)), 0.0, dual)
+        reduced = np.array(lp.col_cost_) - sp.vstack([self._base, self._tangents()[0]]).T @ dual
+        columns = _least(reduced, np.array(lp.col_lower_), np.array(lp.col_upper_))
+        return -(float(np.sum(_least(dual, low, high)) + np.sum(columns)) + self.kkt.constant)
 
     def solve(
         self, *, gap: float, nodes: int, known: float, free: FloatArray | None = None, pattern: FloatArray | None = None
     ) -> Proof:
-        """Branch and bound within `nodes`. `known`: a profit already earned, worse points are cut off.
+        """Branch and bound within `nodes`. `known`: a profit already earned, points worse by MARGIN are cut off.
 
         pattern : array (binaries,) of 0 and 1, kept except where `free` is 1; both None: all free
         """
         solver = self._solver(whole=True, pattern=pattern, free=free)
-        for name, value in (("mip_rel_gap", gap), ("mip_max_nodes", nodes), ("objective_bound", -known + 1e-6)):
+        for name, value in (
+            ("mip_rel_gap", gap),
+            ("mip_max_nodes", nodes),
+            ("objective_bound", MARGIN * max(abs(known), 1.0) - known),
+        ):
             solver.setOptionValue(name, value)
         solver.run()
         info, status = solver.getInfo(), solver.getModelStatus()
@@ -102,15 +129,13 @@ class PriceMilp:
         if x is not None:
             self.touch(x)
         bound = -float(info.mip_dual_bound)
-        done = status in (highspy.HighsModelStatus.kOptimal, highspy.HighsModelStatus.kInfeasible)
         if status == highspy.HighsModelStatus.kInfeasible or not np.isfinite(bound):
-            bound = known if status == highspy.HighsModelStatus.kInfeasible else np.inf
+            bound = np.inf  # what is known lies within the cut, so this is the solver's tolerance and no proof
         return Proof(
             bound=max(bound, known),
             prices=None if x is None else self._prices(x),
             nodes=max(int(info.mip_node_count), 0),
-            duals=0.0 if x is None else self._duals(x),
-            proved=done,
+            proved=status == highspy.HighsModelStatus.kOptimal,
         )
 
     def pattern(self, outcome: Outcome) -> FloatArray:
@@ -132,16 +157,10 @@ class PriceMilp:
         to = np.clip(x[self.kkt.to], market.from_prosumer, market.to_prosumer)
         return Prices(to, np.clip(x[self.kkt.back], market.from_prosumer, to))
 
-    def _duals(self, x: FloatArray) -> float:
-        """Of the limits whose cap was assumed, not derived from prices."""
-        shares = [x[limit.dual] / np.maximum(limit.cap, 1e-12) for limit in self.kkt.limits]
-        assumed = [share[~limit.exact] for share, limit in zip(shares, self.kkt.limits, strict=True)]
-        return float(np.max(np.concatenate(assumed), initial=0.0))
-
     def _rows(self) -> tuple[sp.csr_matrix, FloatArray, FloatArray]:
         """Rows that never change: optimality conditions, dual <= cap * b, slack <= reach * (1 - b), one side only."""
         kkt = self.kkt
-        width = self._first_binary + self._binaries
+        width = self._width
         place, parts = self._first_binary, [_wide(kkt.matrix, width)]
         high, low = [kkt.row_hi], [kkt.row_lo]
         sides: dict[int, int] = {}
@@ -162,22 +181,25 @@ class PriceMilp:
             ones = np.ones(len(both))
             parts.append(_entries(len(both), width, (first, ones), (second, ones)))
             high.append(ones)
-        matrix, upper = sp.csr_matrix(sp.vstack(parts)), np.concatenate(high)
+        upper = np.concatenate(high)
         lower = np.concatenate([*low, np.full(upper.shape[0] - kkt.row_lo.shape[0], -np.inf)])
-        return matrix, upper, lower
+        more = self._products.rows
+        parts.append(more.matrix(width))
+        return sp.csr_matrix(sp.vstack(parts)), np.concatenate([upper, more.high]), np.concatenate([lower, more.low])
 
-    def _tangents(self) -> tuple[sp.csr_matrix, FloatArray]:
+    def _tangents(self, first: int = 0) -> tuple[sp.csr_matrix, FloatArray]:
+        """Rows of the tangents from number `first` on."""
         rows: list[int] = []
         cols: list[int] = []
         values: list[float] = []
         low = []
-        for r, (k, at) in enumerate(self._tangent_rows):
+        for r, (k, at) in enumerate(self._tangent_rows[first:]):
             square = self.kkt.squares[k]
             rows += [r] * (1 + square.columns.shape[0])
             cols += [self._plain + k, *square.columns.tolist()]
             values += [1.0, *(-2 * square.weight * at * square.vector).tolist()]
             low.append(-square.weight * at**2)
-        shape = (len(self._tangent_rows), self._first_binary + self._binaries)
+        shape = (len(low), self._width)
         return sp.csr_matrix((values, (rows, cols)), shape=shape), np.array(low)
 
     def _solver(
@@ -189,12 +211,13 @@ class PriceMilp:
         if pattern is not None and free is not None:
             binary_lo = np.where(free > 0.5, 0.0, pattern)
             binary_hi = np.where(free > 0.5, 1.0, pattern)
-        zeros = np.zeros(self._squares)
+        zeros, products = np.zeros(self._squares), self._products
+        most = np.array([square.most for square in kkt.squares])
         lp = highspy.HighsLp()
         lp.num_row_, lp.num_col_ = matrix.shape
-        lp.col_cost_ = np.concatenate([kkt.cost, np.ones(self._squares), np.zeros(self._binaries)])
-        lp.col_lower_ = np.concatenate([kkt.lo, zeros, binary_lo])
-        lp.col_upper_ = np.concatenate([kkt.hi, zeros + np.inf, binary_hi])
+        lp.col_cost_ = np.concatenate([kkt.cost, zeros + 1.0, np.zeros(self._binaries + products.count)])
+        lp.col_lower_ = np.concatenate([kkt.lo, zeros, binary_lo, *products.low])
+        lp.col_upper_ = np.concatenate([kkt.hi, most, binary_hi, *products.high])
         lp.row_lower_ = np.concatenate([self._base_lo, low])
         lp.row_upper_ = np.concatenate([self._base_hi, np.full(low.shape[0], np.inf)])
         lp.offset_ = kkt.constant
@@ -202,13 +225,20 @@ class PriceMilp:
         lp.a_matrix_.start_, lp.a_matrix_.index_ = matrix.indptr, matrix.indices
         lp.a_matrix_.value_ = matrix.data
         if whole:
+            first = self._first_binary
             kinds = highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger
-            lp.integrality_ = [kinds[int(k >= self._first_binary)] for k in range(matrix.shape[1])]
+            lp.integrality_ = [kinds[int(first <= k < first + self._binaries)] for k in range(self._width)]
         solver = highspy.Highs()
         for name, value in (("output_flag", False), ("threads", 1), ("random_seed", 0)):
             solver.setOptionValue(name, value)
         solver.passModel(lp)
         return solver
+
+
+def _least(weight: FloatArray, low: FloatArray, high: FloatArray) -> FloatArray:
+    """Least of weight * value, value in [low, high]; a side that is open counts as OPEN."""
+    low, high = np.maximum(low, -OPEN), np.minimum(high, OPEN)
+    return np.where(weight > 0, weight * low, weight * high)
 
 
 def _wide(matrix: sp.spmatrix, width: int) -> sp.csr_matrix:

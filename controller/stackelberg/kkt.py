@@ -12,19 +12,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse as sp
 from scipy.sparse.csgraph import connected_components
 
 from controller.case import FloatArray
-from controller.qp import IntArray, Model, Vectors
+from controller.qp import IntArray
+from controller.stackelberg.duals import DualBox, dual_box, times
 from controller.stackelberg.game import PriceGame
 from controller.stackelberg.piece import PieceProgram, own_cost
 from controller.stackelberg.player import fill
 from controller.stackelberg.response import PreparedPlayer
-
-DUAL_FACTOR = 6.0
-"""A dual is looked for up to so many times the dearest price per step; larger ones at an answer void the bound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +35,7 @@ class Limit:
     reach: FloatArray
     """Largest slack."""
     cap: FloatArray
-    """Largest dual."""
-    exact: npt.NDArray[np.bool_]
-    """Whether the cap follows from the prices' bounds and not from DUAL_FACTOR."""
+    """Largest dual (duals.py)."""
     step: IntArray
     """Step each limit belongs to."""
     column: IntArray
@@ -56,6 +51,11 @@ class Square:
     weight: float
     low: float
     high: float
+
+    @property
+    def most(self) -> float:
+        """Largest value."""
+        return self.weight * max(self.low**2, self.high**2)
 
 
 @dataclass(slots=True)
@@ -97,6 +97,8 @@ class KktProgram:
         self._row_hi: list[FloatArray] = []
         self.limits: list[Limit] = []
         self._answers: list[IntArray] = []
+        self._balances: list[IntArray] = []
+        self.hours = game.leader_player.hours
         for number in range(len(game.followers)):
             self._add_follower(number)
         leader = fill(program.leader_model, game.leader_player)
@@ -108,6 +110,8 @@ class KktProgram:
         self._row_lo += [leader.row_lo, zero]
         self._row_hi += [leader.row_hi, zero + np.inf]
         self.constant = leader.constant
+        self.source = np.concatenate(self._columns.source)
+        """Column of the piece program behind each column."""
         self.matrix = self._matrix()
         self.cost, self.lo, self.hi = (np.concatenate(rows) for rows in self._parts())
         self.row_lo, self.row_hi = np.concatenate(self._row_lo), np.concatenate(self._row_hi)
@@ -117,89 +121,58 @@ class KktProgram:
         """Columns of a follower's answer."""
         return self._answers[number]
 
+    def balance(self, number: int) -> IntArray:
+        """Columns of the duals of a follower's balance."""
+        return self._balances[number]
+
     def _parts(self) -> tuple[list[FloatArray], list[FloatArray], list[FloatArray]]:
         return self._columns.cost, self._columns.lo, self._columns.hi
 
     def _matrix(self) -> sp.csr_matrix:
-        source, sign = np.concatenate(self._columns.source), np.concatenate(self._columns.sign)
-        return sp.csr_matrix(self.program.qp.model.matrix.tocsc()[:, source] @ sp.diags(sign))
+        sign = np.concatenate(self._columns.sign)
+        return sp.csr_matrix(self.program.qp.model.matrix.tocsc()[:, self.source] @ sp.diags(sign))
 
     def _add_follower(self, number: int) -> None:
         """Answer, row duals and column duals of one follower with the limits between them."""
         prepared = self.game.followers[number]
-        model, vectors, own = prepared.solver.model, prepared.vectors, own_cost(prepared)
+        vectors, own = prepared.vectors, own_cost(prepared)
+        box = dual_box(prepared, self.game.market)
         x, y, z = self.program.places[3 * number : 3 * number + 3]
-        answer = self._columns.add(x, vectors.col_lo, vectors.col_hi, own)
+        low, high = _reachable(prepared, box)
+        answer = self._columns.add(x, low, high, own)
         self._answers.append(answer)
-        self._add_row_duals(prepared, y, answer)
+        self._add_row_duals(prepared, box, y, answer)
         self._row_lo += [vectors.row_lo, -own]
         self._row_hi += [vectors.row_hi, -own]
-        fixed = np.flatnonzero(vectors.col_lo == vectors.col_hi)
-        self._columns.add(z[fixed], -np.inf, np.inf, -vectors.col_lo[fixed])
-        cap, reach = self._column_caps(prepared), vectors.col_hi - vectors.col_lo
-        trade = np.zeros(model.column_count, dtype=bool)
-        trade[model.cols["buy"]] = trade[model.cols["sell"]] = True
-        for sign, level in ((1.0, vectors.col_lo), (-1.0, vectors.col_hi)):
-            k = np.flatnonzero((reach > 0) & np.isfinite(level) & ((sign > 0) | ~trade))
+        fixed = np.flatnonzero(low == high)
+        self._columns.add(z[fixed], box.col_lo[fixed], box.col_hi[fixed], -low[fixed])
+        for sign, level, cap in ((1.0, vectors.col_lo, box.low_cap), (-1.0, vectors.col_hi, box.high_cap)):
+            k = np.flatnonzero((low < high) & np.isfinite(level) & (cap > 0))
             dual = self._columns.add(z[k], 0.0, cap[k], -sign * level[k], sign)
-            rows = _unit_rows(answer[k])
-            self.limits.append(
-                Limit(dual, rows, level[k], sign, reach[k], cap[k], trade[k], _steps(model.cols, k), answer[k])
-            )
+            rows, steps = _unit_rows(answer[k]), _steps(prepared.solver.model.cols, k)
+            reach = (high - level if sign > 0 else level - low)[k]
+            self.limits.append(Limit(dual, rows, level[k], sign, reach, cap[k], steps, answer[k]))
 
-    def _add_row_duals(self, prepared: PreparedPlayer, y: IntArray, answer: IntArray) -> None:
+    def _add_row_duals(self, prepared: PreparedPlayer, box: DualBox, y: IntArray, answer: IntArray) -> None:
         model, vectors = prepared.solver.model, prepared.vectors
-        low, high = self._row_caps(prepared)
         equal = np.flatnonzero(model.equal)
-        self._columns.add(y[equal], low[equal], high[equal], -vectors.row_lo[equal])
-        least, most = _activity(model, vectors)
-        for sign, level in ((1.0, vectors.row_lo), (-1.0, vectors.row_hi)):
+        added = self._columns.add(y[equal], box.row_lo[equal], box.row_hi[equal], -vectors.row_lo[equal])
+        self._balances.append(added[np.searchsorted(equal, model.rows["balance"])])
+        least, most = times(model.matrix, vectors.col_lo, vectors.col_hi)
+        for sign, level, cap in ((1.0, vectors.row_lo, box.row_hi), (-1.0, vectors.row_hi, -box.row_lo)):
             open_ = ~model.equal & np.isfinite(level) & (least < level if sign > 0 else most > level)
-            k = np.flatnonzero(open_)
-            dual = self._columns.add(y[k], 0.0, high[k], -sign * level[k], sign)
+            k = np.flatnonzero(open_ & (cap > 0))
+            dual = self._columns.add(y[k], 0.0, cap[k], -sign * level[k], sign)
             other = np.minimum(most, vectors.row_hi) if sign > 0 else np.maximum(least, vectors.row_lo)
             reach = np.maximum(sign * (other - level), 0.0)[k]
-            rows = _moved(model.matrix[k], answer)
-            assumed = np.zeros(k.shape[0], dtype=bool)
-            steps = _steps(model.rows, k)
-            self.limits.append(Limit(dual, rows, level[k], sign, reach, high[k], assumed, steps, -1 - y[k]))
-
-    def _row_caps(self, prepared: PreparedPlayer) -> tuple[FloatArray, FloatArray]:
-        """Bounds of row duals: a balance is worth what trading lets it be, stored energy a multiple of prices."""
-        model, market, hours = prepared.solver.model, self.game.market, prepared.player.hours
-        cap = np.full(model.row_count, self._dearest() * float(np.max(hours)))
-        for name, rows in model.rows.items():
-            if name.endswith((".energy", ".end")):
-                cap[rows] = self._dearest() + self._steepest(prepared)
-        low, high = -cap, cap.copy()
-        low[model.rows["balance"]] = market.from_prosumer * hours
-        high[model.rows["balance"]] = market.to_prosumer * hours
-        return low, high
-
-    def _column_caps(self, prepared: PreparedPlayer) -> FloatArray:
-        model, market, hours = prepared.solver.model, self.game.market, prepared.player.hours
-        cap = np.full(model.column_count, self._dearest() * float(np.max(hours)))
-        for name, columns in model.cols.items():
-            if name.endswith((".energy", ".end")):
-                cap[columns] = self._dearest() + self._steepest(prepared)
-        for name in ("buy", "sell"):
-            cap[model.cols[name]] = (market.to_prosumer - market.from_prosumer) * hours
-        return cap
-
-    def _dearest(self) -> float:
-        return DUAL_FACTOR * float(np.max(np.abs(self.game.market.to_prosumer), initial=0.01))
-
-    def _steepest(self, prepared: PreparedPlayer) -> float:
-        """Largest worth of energy at the end that a storage's curve names."""
-        values = [np.abs(terminal.values_per_kwh) for terminal in prepared.player.terminals.values()]
-        return float(np.max(np.concatenate(values))) if values else 0.0
+            rows, steps = _moved(model.matrix[k], answer), _steps(model.rows, k)
+            self.limits.append(Limit(dual, rows, level[k], sign, reach, cap[k], steps, -1 - y[k]))
 
     def _squares(self) -> list[Square]:
         """The quadratic cost of answers and leader as weighted squares, by blocks of columns that belong together."""
-        source = np.concatenate(self._columns.source)
         owner = np.full(self.program.qp.model.column_count, -1)
         mine = np.concatenate([*self._answers, self._leader])
-        owner[source[mine]] = mine
+        owner[self.source[mine]] = mine
         quad = sp.csr_matrix(self.program.qp.model.quad)
         used = np.flatnonzero(np.diff(quad.indptr))
         block = quad[used][:, used]
@@ -237,8 +210,18 @@ def _moved(matrix: sp.spmatrix, columns: IntArray) -> sp.csr_matrix:
     return sp.csr_matrix((coo.data, (coo.row, columns[coo.col])), shape=(matrix.shape[0], int(columns.max()) + 1))
 
 
-def _activity(model: Model, vectors: Vectors) -> tuple[FloatArray, FloatArray]:
-    """Least and most that each row can reach inside the columns' bounds."""
-    up, down = model.matrix.maximum(0), model.matrix.minimum(0)
-    lo, hi = (np.nan_to_num(v, posinf=1e9, neginf=-1e9) for v in (vectors.col_lo, vectors.col_hi))
-    return np.asarray(up @ lo + down @ hi), np.asarray(up @ hi + down @ lo)
+def _reachable(prepared: PreparedPlayer, box: DualBox) -> tuple[FloatArray, FloatArray]:
+    """Ranges of a follower's columns: at a limit where its dual says so at any price, trade at most what is missing or
+    left over (nobody gains by buying and selling at once)."""
+    model, vectors = prepared.solver.model, prepared.vectors
+    low, high = vectors.col_lo.copy(), vectors.col_hi.copy()
+    always_low, always_high = (box.col_lo > 0) & np.isfinite(low), (box.col_hi < 0) & np.isfinite(high)
+    high[always_low], low[always_high] = low[always_low], high[always_high]
+    buy, sell, balance = model.cols["buy"], model.cols["sell"], model.rows["balance"]
+    for columns in (buy, sell):
+        low[columns] = high[columns] = 0.0
+    least, most = times(model.matrix[balance], low, high)
+    load = vectors.row_lo[balance]
+    high[buy] = np.minimum(vectors.col_hi[buy], np.maximum(load - least, 0.0))
+    high[sell] = np.minimum(vectors.col_hi[sell], np.maximum(most - load, 0.0))
+    return low, high

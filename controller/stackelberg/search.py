@@ -1,8 +1,10 @@
 """Search for the leader's best prices, from the market's and from the central optimum's marginal prices.
 
-Order of use: bound; climb over pieces from marginal prices spread towards the market's; then perturbed restarts around
-the best until the gap target or the budget is met. Work is counted in pieces and rounds, never in seconds, and the only
-randomness is seeded: the same game and budget give the same prices. The result never earns less than market prices.
+Order of use: bound; climb over pieces from marginal prices spread towards the market's; perturbed restarts around the
+best; then moves, which change the prices of a run of steps at once, until the gap target or the budget is met. A climb
+stops where no neighbouring piece is better; a move leaves it, since batteries shift what one step alone is offered.
+Work is counted in pieces, rounds and moves, never in seconds, and the only randomness is seeded: the same game and
+budget give the same prices. The result never earns less than market prices.
 """
 
 from __future__ import annotations
@@ -24,6 +26,15 @@ SCALES = (0.002, 0.02, 0.08)
 SHARES = (0.15, 0.4, 1.0)
 """Shares of the steps that move, taken in turn."""
 PIECES_PER_CLIMB = 8
+MOVES_PER_ROUND = 50
+"""Followers are asked so many times per round; a piece counts as PIECE_MOVES."""
+PIECE_MOVES = 4
+CLIMB_AFTER_MOVE = 6
+"""Pieces visited from a better point."""
+SHIFTS = (0.02, 0.05, 0.15, 0.4)
+"""Shares of the price range by which a move shifts."""
+BEYOND = (0.0, 0.005, 0.03)
+"""Shares of the price range past a follower's marginal cost."""
 IDLE_KW = 1e-6
 """Nobody trades below this."""
 TIE = 1e-6
@@ -51,6 +62,7 @@ class Found:
     pieces: int
     restarts: int
     nodes: int = 0
+    moves: int = 0
 
 
 def search(
@@ -67,7 +79,8 @@ def search(
     while restarts < limits.rounds * RESTARTS_PER_ROUND and not run.done:
         run.improve(run.perturbed(random, restarts))
         restarts += 1
-    return Found(settled(game, run.best), run.bound, run.pieces, restarts)
+    moves = run.move(random, limits.rounds * MOVES_PER_ROUND) if game.followers else 0
+    return Found(settled(game, run.best), run.bound, run.pieces, restarts, moves=moves)
 
 
 class _Run:
@@ -83,8 +96,13 @@ class _Run:
     @property
     def done(self) -> bool:
         """Gap reached or budget spent."""
+        return self.close or self.pieces >= self.limits.pieces
+
+    @property
+    def close(self) -> bool:
+        """Gap reached."""
         wanted = self.limits.gap * max(abs(self.best.profit), self.denominator)
-        return self.bound.profit - self.best.profit <= wanted or self.pieces >= self.limits.pieces
+        return self.bound.profit - self.best.profit <= wanted
 
     def improve(self, start: Prices) -> None:
         """Climb from a start and keep the result if it is better."""
@@ -122,6 +140,50 @@ class _Run:
             back = np.where(moved, np.maximum(back, marginal.min(axis=0) + past), back)
         to = np.clip(to, self._low, self._high)
         return Prices(to, np.clip(back, self._low, to))
+
+    def move(self, random: np.random.Generator, budget: int) -> int:
+        """Change the prices of runs of steps at once, keep what is better and climb from it; returns the work done."""
+        spent = 0
+        while spent < budget and not self.close:
+            spent += 1
+            try:
+                found = self.game.evaluate(self._moved(random))
+                if found.profit <= self.best.profit + TIE:
+                    continue
+                found, used = climb(self.game, self.program, found, CLIMB_AFTER_MOVE)
+            except ControllerError:  # an answer did not converge: these prices are no candidate
+                continue
+            self.best = found
+            self.pieces += used
+            spent += PIECE_MOVES * used
+        return spent
+
+    def _moved(self, random: np.random.Generator) -> Prices:
+        """A run of steps moved by a share of the range, to the market's prices, to one level, or to just past what a
+        follower's next kWh costs it."""
+        low, high, best = self._low, self._high, self.best.prices
+        n = low.shape[0]
+        first = int(random.integers(n))
+        run = slice(first, first + int(random.integers(1, n + 1)))
+        side, kind = int(random.integers(3)), int(random.integers(4))
+        to, back, span = best.to_prosumer.copy(), best.from_prosumer.copy(), high - low
+        if kind == 0:
+            shift = span * random.choice((-1.0, 1.0)) * random.choice(SHIFTS)
+            targets = to + shift, back + shift
+        elif kind == 1:
+            targets = high, low
+        elif kind == 2:
+            targets = (np.full(n, random.uniform(np.min(low[run]), np.max(high[run]))),) * 2
+        else:
+            marginal = self.best.followers[int(random.integers(len(self.best.followers)))].marginal_per_kwh
+            past = span * random.choice(BEYOND)
+            targets = marginal - past, marginal + past
+        if side != 1:
+            to[run] = targets[0][run]
+        if side != 0:
+            back[run] = targets[1][run]
+        to = np.clip(to, low, high)
+        return Prices(to, np.clip(back, low, to))
 
 
 def settled(game: PriceGame, best: Outcome) -> Outcome:

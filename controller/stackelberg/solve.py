@@ -23,8 +23,6 @@ BLOCK_NODES = 8
 """Nodes a neighbourhood may take."""
 POLISH = 6
 """Pieces visited from prices that a program found."""
-CUTS = 0.95
-"""A dual this near its assumed cap voids the program's bound: the box may have cut."""
 
 
 @dataclass(slots=True)
@@ -53,9 +51,8 @@ class _Certified:
         return better
 
     def prove(self, proof: Proof) -> None:
-        """Keep a proof's bound unless a dual came near the edge of its box."""
-        if proof.duals < CUTS:
-            self.bound = max(min(self.bound, proof.bound), self.best.profit)
+        """Keep a proof's bound."""
+        self.bound = max(min(self.bound, proof.bound), self.best.profit)
 
 
 def solve(
@@ -64,15 +61,16 @@ def solve(
     """Best prices found and the best bound proved. `denominator`: least one of the gap, currency; `warm`: a start."""
     found = search(game, program, limits, denominator, warm)
     wanted = limits.gap * max(abs(found.best.profit), denominator)
-    if not limits.nodes or not game.followers or found.bound.profit - found.best.profit <= wanted:
+    if not limits.rounds or not game.followers or found.bound.profit - found.best.profit <= wanted:
         return found
     state = _Certified(game, program, found.best, found.bound.profit, 0, found.pieces)
     milp = PriceMilp(KktProgram(game, program))
     first = milp.relaxation()
     state.prove(first)
     state.take(first)
-    _neighbourhoods(state, milp, limits, denominator)
-    _certify(state, milp, limits, denominator)
+    if limits.nodes:
+        _neighbourhoods(state, milp, limits, denominator)
+        _certify(state, milp, limits, denominator)
     return replace(
         found,
         best=settled(game, state.best),
