@@ -184,7 +184,10 @@ def data_of(day: Day) -> ReportData:
             for name, total in cost.items()
         ],
         assumptions=["Export price: constant 0.08 USD/kWh, set in the site file, not measured."],
-        notes=["Homes: CityLearn 2022 data set (MIT), published as measured; the source does not document how."],
+        notes=[
+            "Test keys: derived from the seed; the ledger proves integrity, not identity.",
+            "Homes: CityLearn 2022 data set (MIT), published as measured; the source does not document how.",
+        ],
     )
 
 
