@@ -11,13 +11,19 @@ from benchmarks.emhass.scenes import measured
 from benchmarks.emhass.setup import Setup
 from benchmarks.figures import table
 from benchmarks.runs import HOMES
-from controller.baseline import no_control, rule
+from controller.baseline import Netting, no_control, rule
 from controller.case import FloatArray
 from controller.closed_loop import Scene
 from controller.forecast import SimilarDays
 from controller.foresight import Site, perfect_foresight
 
-FOLLOWS: tuple[Follow, ...] = ("metered", "held")
+WAYS: tuple[tuple[Netting, Follow], ...] = (
+    ("home", "metered"),
+    ("home", "held"),
+    ("site", "metered"),
+    ("site", "held"),
+)
+"""Who plans, a home or the site, and how its plan is carried out."""
 
 
 def main() -> None:
@@ -30,15 +36,15 @@ def main() -> None:
     scene, around = measured(asked.site, asked.start, asked.days)
     costs = references(scene, around)
     took = []
-    setup = Setup()
-    for follow in FOLLOWS:
-        began = time.perf_counter()
+    for scope, follow in WAYS:
+        began, setup = time.perf_counter(), Setup(scope=scope)
         with setup.client(scene.tariff, scene.storages) as client:
             operation, orders = simulate_emhass(scene, client, SimilarDays(), follow, setup)
-            costs[f"EMHASS {client.version}, {follow}"] = operation.cost(scene.run_tariff).total
+            name = f"EMHASS {client.version}, {scope}, {follow}"
             solve_ms = 1e3 * client.cpu_s / client.solves
+        costs[name] = operation.cost(scene.run_tariff).total
         wall = (time.perf_counter() - began) / asked.days
-        took.append([follow, f"{wall:.1f}", str(client.solves), f"{solve_ms:.0f}", str(dict(orders.statuses))])
+        took.append([name, f"{wall:.1f}", str(client.solves), f"{solve_ms:.0f}", str(dict(orders.statuses))])
     worst, best = costs["no control"], costs["perfect foresight (whole site)"]
     rows = [[name, f"{cost:.3f}", f"{(worst - cost) / (worst - best):.1%}"] for name, cost in costs.items()]
     table(("operated by", "cost", "of what foresight saves"), rows)

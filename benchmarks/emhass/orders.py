@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from benchmarks.emhass.client import Client, HomePlan, HomeRequest
-from benchmarks.emhass.setup import Setup
-from controller.baseline import Netting, Operation, simulate
+from benchmarks.emhass.setup import Setup, sum_of
+from controller.baseline import Operation, simulate
 from controller.case import FloatArray, Storage
 from controller.closed_loop import Scene, slot_orders
 from controller.errors import ControllerError
@@ -30,8 +32,8 @@ class EmhassOrders:
     """A slot policy (controller.baseline.simulate): EMHASS plans every replan_s, each slot gets orders from the plan.
 
     Forecasts are the given forecaster's, from the scene's past and what was realised before the plan; the tariff is the
-    scene's: what our own controller knows. Each home plans alone, as EMHASS does. Interruptible demand is demand to it,
-    turbines stay off. Raises ControllerError where homes do not have one storage each, or the tariff is too short.
+    scene's: what our own controller knows. Interruptible demand is demand to EMHASS, turbines stay off.
+    Raises ControllerError where homes do not have one storage each, or the tariff is too short.
     """
 
     def __init__(
@@ -51,54 +53,95 @@ class EmhassOrders:
         self._made_at = 0
         self._plans: list[HomePlan] = []
         self._net_w: list[FloatArray] = []
-        need = scene.series.slots - 1 + setup.horizon_s // scene.series.slot_s
-        if len({s.party for s in scene.storages}) < len(scene.storages) or not self._per or not self._every:
-            raise ControllerError(
-                "two storages of one party, or steps below a slot", where="EmhassOrders", mend="one storage a home"
-            )
-        if len(scene.tariff.import_per_kwh) < need:
-            raise ControllerError(
-                f"tariff has {len(scene.tariff.import_per_kwh)} slots, {need} needed",
-                where="EmhassOrders",
-                mend="add prices after the end or shorten Setup.horizon_s",
-            )
+        everyone = _Group(scene.series.parties, scene.storages, np.arange(len(scene.storages)))
+        alone = [_Group((s.party,), (s,), np.array([k])) for k, s in enumerate(scene.storages)]
+        self._groups = [everyone] if setup.scope == "site" else alone
+        _check(scene, setup)
 
     def __call__(self, slot: int, soc_pu: FloatArray) -> SlotOrders:
         """The orders of this slot; soc_pu : (storages,), measured at its start."""
         if slot % self._every == 0:
             self._plan(slot, soc_pu)
         step = (slot - self._made_at) // self._per
-        rows = zip(self._plans, self._net_w, self.scene.storages, strict=True)
-        return slot_orders([self._order(plan, net, step, s) for plan, net, s in rows], self.scene.storages)
+        orders: list[Order | None] = [None] * len(self.scene.storages)
+        for group, plan, net_w in zip(self._groups, self._plans, self._net_w, strict=True):
+            order = self._order(group, plan, net_w, step)
+            if order is not None:
+                for index, own in zip(group.index.tolist(), group.shared(order, soc_pu[group.index]), strict=True):
+                    orders[index] = own
+        return slot_orders(orders, self.scene.storages)
 
-    def _order(self, plan: HomePlan, net_w: FloatArray, step: int, storage: Storage) -> Order | None:
+    def _order(self, group: _Group, plan: HomePlan, net_w: FloatArray, step: int) -> Order | None:
         """None, which means selfuse, where EMHASS found no plan."""
         if step >= plan.p_battery_w.size:
             return None
         p_w = float(plan.p_battery_w[step])
         if self.follow == "held":
             return Order("fixed", round(p_w), abs(round(p_w)))
-        return metered(p_w, float(net_w[step]), float(plan.soc_pu[step]), storage)
+        return metered(p_w, float(net_w[step]), float(plan.soc_pu[step]), group.total)
 
     def _plan(self, slot: int, soc_pu: FloatArray) -> None:
         """Ask for the plans from this slot on."""
         scene, slots = self.scene, self.client.steps * self._per
         issue_us = scene.start_us + slot * scene.slot_us
         mean = self.forecaster.forecast(self._history, issue_us, slots, scene.series.slot_s).mean
-        loads, pvs = [], []
-        for storage in scene.storages:
-            own = [f"load/{storage.party}", *(f"flex/{f.id}" for f in scene.flexible if f.party == storage.party)]
-            loads.append(self._steps(np.sum([mean[name] for name in own], axis=0)))
-            pvs.append(self._steps(mean[f"pv/{storage.party}"]))
-        homes = [HomeRequest(*row) for row in zip(loads, pvs, soc_pu.tolist(), strict=True)]
+        homes = []
+        for group in self._groups:
+            loads = [f"load/{party}" for party in group.parties]
+            loads += [f"flex/{f.id}" for f in scene.flexible if f.party in group.parties]
+            load_w = self._steps(np.sum([mean[name] for name in loads], axis=0))
+            pv_w = self._steps(np.sum([mean[f"pv/{party}"] for party in group.parties], axis=0))
+            homes.append(HomeRequest(load_w, pv_w, float(soc_pu[group.index] @ group.share)))
         prices = (scene.tariff.import_per_kwh, scene.tariff.export_per_kwh)
         self._plans = self.client.plan(homes, *(self._steps(row[slot : slot + slots]) for row in prices))
-        self._net_w, self._made_at = [load - pv for load, pv in zip(loads, pvs, strict=True)], slot
+        self._net_w, self._made_at = [home.load_w - home.pv_w for home in homes], slot
         self.statuses.update(plan.status for plan in self._plans)
 
     def _steps(self, slots: FloatArray) -> FloatArray:
         """Means over EMHASS's steps."""
         return np.asarray(slots.reshape(-1, self._per).mean(axis=1))
+
+
+@dataclass(slots=True)
+class _Group:
+    """What one EMHASS plans for: a home with its storage, or all of a site."""
+
+    parties: tuple[str, ...]
+    storages: tuple[Storage, ...]
+    index: npt.NDArray[np.intp]
+    """Of the storages in the scene."""
+    total: Storage = field(init=False)
+    share: FloatArray = field(init=False)
+    """Of each storage in the energy of all."""
+
+    def __post_init__(self) -> None:
+        self.total = self.storages[0] if len(self.storages) == 1 else sum_of(self.storages)
+        self.share = np.array([s.e_wh for s in self.storages]) / self.total.e_wh
+
+    def shared(self, order: Order, soc_pu: FloatArray) -> list[Order]:
+        """The order's power among the storages: charging by the room they have, discharging by what they hold."""
+        limits = [s.soc_max_pu if order.p_ref_w < 0 else s.soc_min_pu for s in self.storages]
+        weight = np.abs(np.array(limits) - soc_pu) * self.share
+        weight = weight / weight.sum() if weight.sum() > 0 else self.share
+        caps = [min(order.cap_w, int(max(s.p_charge_w, s.p_discharge_w))) for s in self.storages]
+        rows = zip(weight.tolist(), caps, strict=True)
+        return [Order(order.kind, round(w * order.p_ref_w), c, None, round(w * order.at_least_w)) for w, c in rows]
+
+
+def _check(scene: Scene, setup: Setup) -> None:
+    """Refuse what EMHASS cannot be asked."""
+    slot_s = scene.series.slot_s
+    if len({s.party for s in scene.storages}) < len(scene.storages) or min(setup.step_s, setup.replan_s) < slot_s:
+        raise ControllerError(
+            "two storages of one party, or steps below a slot", where="EmhassOrders", mend="one storage a home"
+        )
+    need = scene.series.slots - 1 + setup.horizon_s // slot_s
+    if len(scene.tariff.import_per_kwh) < need:
+        raise ControllerError(
+            f"tariff has {len(scene.tariff.import_per_kwh)} slots, {need} needed",
+            where="EmhassOrders",
+            mend="add prices after the end or shorten Setup.horizon_s",
+        )
 
 
 def metered(p_w: float, net_w: float, soc_end_pu: float, storage: Storage) -> Order:
@@ -126,8 +169,8 @@ def simulate_emhass(
     forecaster: Forecaster,
     follow: Follow = "metered",
     setup: Setup | None = None,
-    netting: Netting = "home",
 ) -> tuple[Operation, EmhassOrders]:
-    """Operate the scene by EMHASS; the client must be one of the same setup (Setup.client)."""
+    """Operate the scene by EMHASS, netting where it plans; the client must be one of the same setup (Setup.client)."""
+    setup = setup or Setup()
     orders = EmhassOrders(scene, client, forecaster, follow, setup)
-    return simulate(scene.series, scene.storages, orders, netting), orders
+    return simulate(scene.series, scene.storages, orders, setup.scope), orders

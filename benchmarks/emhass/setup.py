@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from benchmarks.emhass.client import Client, Setting
 from controller.case import Storage, Tariff
@@ -17,6 +18,9 @@ GRID_W = 25_000
 class Setup:
     """A new plan each step, of which the first step is carried out, is how EMHASS's users run its MPC."""
 
+    scope: Literal["home", "site"] = "home"
+    """home: one EMHASS a home, as its users run it. site: one for all, told the sum of demand, PV and batteries; it
+    belongs to a loop that nets at the site's meter."""
     step_s: int = 3600
     replan_s: int = 3600
     horizon_s: int = 28 * 3600
@@ -39,11 +43,12 @@ class Setup:
 
     def chosen(self, tariff: Tariff, storages: Sequence[Storage]) -> dict[str, Setting]:
         """All settings for these storages under this tariff."""
+        homes = len(storages) if self.scope == "site" else 1
         return {
             # energy is left where it is worth something within the horizon, not tied up at its end
             "battery_target_state_of_charge": min((s.soc_min_pu for s in storages), default=0.0),
-            "maximum_power_from_grid": GRID_W,
-            "maximum_power_to_grid": GRID_W,
+            "maximum_power_from_grid": GRID_W * homes,
+            "maximum_power_to_grid": GRID_W * homes,
             # EMHASS's default; it also saves two thirds of the solver's time. Off where a sale can pay.
             "set_nodischarge_to_grid": not any(sale_pays(tariff, storage) for storage in storages),
             **self.settings,
@@ -51,7 +56,8 @@ class Setup:
 
     def client(self, tariff: Tariff, storages: Sequence[Storage]) -> Client:
         """A started EMHASS for these homes. It serves any number of days of the same storages and kind of tariff."""
-        return Client(storages, self.step_s, self.steps, self.chosen(tariff, storages))
+        units = [sum_of(storages)] if self.scope == "site" else storages
+        return Client(units, self.step_s, self.steps, self.chosen(tariff, storages))
 
 
 def sale_pays(tariff: Tariff, storage: Storage) -> bool:
@@ -59,3 +65,13 @@ def sale_pays(tariff: Tariff, storage: Storage) -> bool:
     lowest = min(float(tariff.import_per_kwh.min()), float(tariff.export_per_kwh.min())) + storage.wear_charge_per_kwh
     best = float(tariff.export_per_kwh.max()) - storage.wear_discharge_per_kwh
     return best * storage.eta_charge * storage.eta_discharge > lowest
+
+
+def sum_of(storages: Sequence[Storage]) -> Storage:
+    """One storage that stands for all: sums of energies and ratings, efficiencies, wear and SOC weighted by energy."""
+    e_wh = sum(s.e_wh for s in storages)
+    means = ("eta_charge", "eta_discharge", "soc_pu", "soc_min_pu", "soc_max_pu")
+    wear = ("wear_charge_per_kwh", "wear_discharge_per_kwh")
+    weighted = {name: sum(s.e_wh * getattr(s, name) for s in storages) / e_wh for name in (*means, *wear)}
+    p_charge_w, p_discharge_w = sum(s.p_charge_w for s in storages), sum(s.p_discharge_w for s in storages)
+    return Storage("all", "site", e_wh, p_charge_w, p_discharge_w, **weighted)

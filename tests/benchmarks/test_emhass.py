@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,7 +15,7 @@ from benchmarks.emhass import client as client_module
 from benchmarks.emhass.client import Client, HomeRequest
 from benchmarks.emhass.orders import EmhassOrders, metered, simulate_emhass
 from benchmarks.emhass.place import MEND, EmhassError, installed
-from benchmarks.emhass.setup import Setup, sale_pays
+from benchmarks.emhass.setup import Setup, sale_pays, sum_of
 from controller.baseline import SiteSeries, no_control
 from controller.case import Party, Storage, Tariff
 from controller.closed_loop import Scene
@@ -130,6 +131,38 @@ def test_a_closed_client_says_that_it_ended(played: Callable[[str], None]) -> No
         assert closed.version == "0"
     with pytest.raises(EmhassError, match="has ended"):
         closed.plan([], np.zeros(12), np.zeros(12))
+
+
+@needs_emhass
+def test_one_emhass_for_the_whole_site_shares_its_plan_among_the_batteries() -> None:
+    whole, setup = two_homes(), Setup("site", horizon_s=12 * 3600)
+    with setup.client(whole.tariff, whole.storages) as client:
+        operation, orders = simulate_emhass(whole, client, SimilarDays(), "held", setup)
+    assert orders.statuses == {"Optimal": SLOTS // 4}
+    given_wh = operation.discharged_wh.sum(axis=1)
+    assert given_wh.min() > 500
+    assert given_wh[1] / given_wh[0] == pytest.approx(0.55 / 0.25, rel=0.05)  # by what each holds
+
+
+def two_homes() -> Scene:
+    """Twice the home of scene(), without PV and with unlike states of charge."""
+    one = scene()
+    load = np.vstack([one.series.load_w, one.series.load_w])
+    names = ("home-1", "home-2")
+    rows = {f"load/{name}": one.past["load/home-1"] for name in names}
+    batteries = (BATTERY, replace(BATTERY, id="bat-2", party="home-2", soc_pu=0.6))
+    return scene(
+        series=SiteSeries(names, load, np.zeros_like(load), 900),
+        storages=batteries,
+        past=rows | {f"pv/{name}": np.zeros_like(one.past["pv/home-1"]) for name in names},
+    )
+
+
+def test_the_sum_of_batteries_holds_what_they_hold_together() -> None:
+    total = sum_of((BATTERY, replace(BATTERY, id="b", e_wh=3200.0, soc_pu=0.9)))
+    assert (total.e_wh, total.p_charge_w, total.p_discharge_w) == (9600.0, 10_000.0, 8000.0)
+    assert total.soc_pu == pytest.approx(0.5)
+    assert total.eta_discharge == pytest.approx(0.9)
 
 
 class TestMetered:
