@@ -15,7 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-from ledger import anchor, drafts, places, rate
+from ledger import anchor, drafts, note, places, rate
+from ledger.anchor import Anchors
 from ledger.apart import Settled, Share, Side, commitment, settle_share, shares, sides
 from ledger.chain import Draft, Head
 from ledger.core import Ledger
@@ -38,7 +39,7 @@ class Books:
         self.main, self._moment = main, moment
         self.apart = dict(sorted(apart.items()))
         """Party -> its own log."""
-        self._stack = stack
+        self._stack, self._anchors = stack, Anchors(main, self.apart)
         self._threads = ThreadPoolExecutor(max(len(self.apart), 1), thread_name_prefix="books")
         stack.callback(self._threads.shutdown)
 
@@ -78,17 +79,21 @@ class Books:
         now_us: Callable[[], int] | None = None,
         readonly: bool = False,
     ) -> Books:
-        """Open every log of a run or ledger folder. Raises as Ledger.open."""
+        """Open every log of a run or ledger folder. Raises as Ledger.open, also for heads the main log anchored."""
         folder = places.ledger_folder(folder)
         moment = None if now_us is None else Moment(now_us)
         now_us = None if moment is None else moment.now_us
         with ExitStack() as stack:
-            logs = {
-                name: stack.enter_context(Ledger.open(folder, keys=keys, now_us=now_us, readonly=readonly, name=name))
-                for name in places.logs(folder)
-            }
-            main = logs.pop(places.MAIN)
-            return cls(main, {name.partition("/")[2]: log for name, log in logs.items()}, stack.pop_all(), moment)
+
+            def opened(name: str, heads: Sequence[note.Checkpoint] = ()) -> Ledger:
+                one = Ledger.open(folder, keys=keys, now_us=now_us, readonly=readonly, name=name, heads=heads)
+                return stack.enter_context(one)
+
+            main = opened(places.MAIN)
+            site = main.log.removesuffix(places.MAIN)
+            names = [name for name in places.logs(folder) if name != places.MAIN]
+            logs = {name.partition("/")[2]: opened(name, anchor.held(main, site + name)) for name in names}
+            return cls(main, logs, stack.pop_all(), moment)
 
     def log_of(self, party: str) -> Ledger:
         """The log that holds a party's postings: its own, or the main log."""
@@ -150,12 +155,15 @@ class Books:
         main = drafts.price(operator, slot_us=slot_us, buy=rest[0], sell=rest[1], commit=commit, **facts)
         self.main.append_many([main, *beside])
 
-    def settle(self, slots: Sequence[int], meterings: Sequence[Draft] = ()) -> list[Draft]:
+    def settle(self, slots: Sequence[int], meterings: Sequence[Draft] = (), *, anchored: bool = False) -> list[Draft]:
         """Append meterings and settle these slots, in one transaction a log; returns all settlement entries.
 
-        A slot settled before is settled anew where its metering changed. Where the parties bear the residual, those
-        with logs of their own get their shares in a second transaction. Raises as settle_slot.
+        anchored : the same transactions anchor both ways, the main log's last signed head in every party's log and
+            every party's head in the main log, whose head is then signed (unless the clock is behind)
+        A slot settled before is settled anew where its metering changed. Shares of the residual follow in a second
+        transaction. Raises as settle_slot.
         """
+        down = {party: self._anchors.down(party) if anchored else [] for party in self.apart}
         traded = {slot_us: self._sides(slot_us) for slot_us in slots}
         wallets: dict[str, list[Draft]] = {}
         for draft in meterings:
@@ -167,14 +175,16 @@ class Books:
             settled = [
                 draft for slot_us in slots for draft in settle_slot(state, slot_us, sides=traded[slot_us][party])
             ]
-            log.append_many([*mine, *settled])
+            log.append_many([*down[party], *mine, *settled])
             return settled
 
         made = [draft for settled in self._each(settle_own, self.apart) for draft in settled]
         mine = wallets.get("", [])
         state = foreseen(self.main.state, mine)
         settled = [draft for slot_us in slots for draft in settle_slot(state, slot_us, self._standing(slot_us))]
-        self.main.append_many([*mine, *settled])
+        self.main.append_many([*mine, *settled, *(self._anchors.up() if anchored else [])])
+        if anchored:
+            self._anchors.sign(strict=False)
         return made + settled + self._share(slots)
 
     def _sides(self, slot_us: int) -> dict[str, list[Side]]:
@@ -210,15 +220,15 @@ class Books:
         return [draft for made in self._each(bear, self.apart) for draft in made]
 
     def anchor(self) -> None:
-        """Close a period: the head of every party's log into the main log, the main log's head into every party's."""
-        operator = self.main.state[("genesis",)]["operator"]
-        grown = [party for party, log in self.apart.items() if log.head().size > anchor.anchored(log, self.main)]
-        self.main.append_many(
-            self._each(lambda _, log: anchor.entry(operator, log, anchor.signed_head(log), self.main, "up"), grown)
-        )
-        head = anchor.signed_head(self.main)
-        down = {party: anchor.entry(operator, self.main, head, self.apart[party], "down") for party in grown}
-        self._each(lambda party, log: log.append_many([down[party]]), grown)
+        """Sign all heads and anchor them both ways: the parties' in the main log, the main log's in theirs.
+
+        Raises ClockBehind while the clock is behind the entries.
+        """
+        self._each(lambda _, log: log.checkpoint(), self.apart)
+        self.main.append_many(self._anchors.up())
+        self._anchors.sign(strict=True)
+        down = {party: self._anchors.down(party) for party in self.apart}
+        self._each(lambda party, log: log.append_many(down[party]), self.apart)
 
     def head(self) -> Head:
         """Entries of all logs, and the root of the main log."""

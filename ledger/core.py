@@ -79,15 +79,16 @@ class Ledger:
         now_us: Callable[[], int] | None = None,
         readonly: bool = False,
         name: str = places.MAIN,
+        heads: Sequence[note.Checkpoint] = (),
     ) -> Ledger:
         """Open a log: every entry is re-executed, and the head compared with the last signed ones.
 
-        keys : those of the folder if not given; now_us : needed to append
+        keys : those of the folder if not given; now_us : needed to append; heads : others that the log must have
         Raises LedgerTruncated or LedgerForked if the log lacks what it has signed, LedgerBroken if an entry does not
         hold, LedgerLocked if another process writes, LedgerUnreadable if there is no log.
         """
         folder = places.ledger_folder(folder)
-        started = start.resumed(folder, keys, name, readonly=readonly)
+        started = start.resumed(folder, keys, name, heads, readonly=readonly)
         ledger = cls(folder, name, started, keys=started.keys, now_us=now_us)
         chain = started.chain
         if not readonly and chain.state[("rules",)] != rules.ID and now_us is not None:
@@ -252,7 +253,7 @@ class Ledger:
             self._store.put_checkpoint(size, signed)
             last = self._store.last_checkpoint()
             if last is not None and last[0] == size:
-                places.write_whole(places.pin(self.folder, self.name), signed)
+                places.write_pin(places.pin(self.folder, self.name), signed)
         except self._failures as error:
             raise self._break(error) from error
 

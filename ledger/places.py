@@ -77,6 +77,26 @@ def write_whole(path: Path, content: str | bytes, mode: int = 0o600) -> None:
     sync_folder(path.parent)
 
 
+def write_pin(path: Path, text: str) -> None:
+    """Replace a log's pin in one step, unless it says this already. Called by the log's one writer alone.
+
+    After a crash the old pin or the new one is there, whole. The old one is no harm: it is a head of the same log.
+    """
+    try:
+        if path.read_text() == text:
+            return
+    except (FileNotFoundError, UnicodeDecodeError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.new")
+    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        os.write(handle, text.encode())
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    os.replace(fresh, path)
+
+
 def sync_folder(folder: Path) -> None:
     """Make a rename in this folder durable."""
     handle = os.open(folder, os.O_RDONLY)

@@ -87,16 +87,16 @@ def _committed(folder: Path, party: str, prices: Sequence[str]) -> dict[str, dic
 
 
 def _anchor(folder: Path, party: str) -> tuple[int, int]:
-    """(seq, anchored size) of the main log's last entry that anchors the party's log."""
+    """(seq, anchored size) of the main log's last entry that anchors a head which the party's log has signed."""
     with reading(folder, places.party(party)) as store:
-        log = store.meta()["log"]
+        log, signed = store.meta()["log"], dict(store.checkpoints())
     with reading(folder, places.MAIN) as store:
         size, _ = _signed(store, None)
         last: tuple[int, int] | None = None
         for seq, _, kind, _, _, data in store.rows():
             if kind == "anchor" and seq < size:
                 body = canon.loads(data)["body"]
-                last = (seq, body["size"]) if body["origin"] == log else last
+                last = (seq, body["size"]) if body["origin"] == log and body["size"] in signed else last
         if last is None:
             raise LedgerError(f"{log} is not anchored yet", where="prove", mend="anchor it: `vpptwin ledger anchor`")
         return last

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,8 +54,10 @@ def begun(folder: Path, log: str, keys: KeyRing, name: str) -> Started:
     return Started(store, Chain(log), handle, keys)
 
 
-def resumed(folder: Path, keys: KeyRing | None, name: str, *, readonly: bool) -> Started:
-    """A log as it stands, re-executed. Raises as Ledger.open."""
+def resumed(
+    folder: Path, keys: KeyRing | None, name: str, held: Sequence[note.Checkpoint] = (), *, readonly: bool
+) -> Started:
+    """A log as it stands, re-executed; `held` are heads that it must have. Raises as Ledger.open."""
     path = places.database(folder, name)
     if not path.is_file():
         raise LedgerUnreadable("no log here", where=str(path), mend="name a run folder or a ledger folder")
@@ -62,7 +65,7 @@ def resumed(folder: Path, keys: KeyRing | None, name: str, *, readonly: bool) ->
     store: Store | None = None
     try:
         store = Store(path, readonly=readonly)
-        chain = replayed(store, folder, name)
+        chain = replayed(store, folder, name, held)
         if not readonly:
             keys = keys or KeyRing.load(places.keys(folder))
             _own(chain, keys, path)
@@ -81,13 +84,13 @@ def _let_go(store: Store | None, handle: int | None) -> None:
         os.close(handle)
 
 
-def replayed(store: LogReader, folder: Path, name: str) -> Chain:
-    """The chain of all stored entries, held against the last head it signed and the pinned one."""
+def replayed(store: LogReader, folder: Path, name: str, held: Sequence[note.Checkpoint] = ()) -> Chain:
+    """The chain of all stored entries, held against the last head it signed, the pinned one, and others."""
     if store.version() > SCHEMA_VERSION:
         raise LedgerUnreadable(
             f"schema {store.version()}, this program knows {SCHEMA_VERSION}", mend="use a newer vpptwin"
         )
-    heads = _signed_heads(store, folder, name)
+    heads = [*_signed_heads(store, folder, name), *held]
     chain = Chain(store.meta().get("log", ""))
     roots: dict[int, bytes] = {}
     wanted = {head.size for head in heads}
@@ -107,11 +110,13 @@ def replayed(store: LogReader, folder: Path, name: str) -> Chain:
     for head in heads:
         if head.size > chain.size:
             raise LedgerTruncated(
-                f"{chain.size} entries, but a head of {head.size} was signed", where=name, mend="restore the newer log"
+                f"{chain.size} entries, but a head of {head.size} was signed or anchored",
+                where=name,
+                mend="restore the newer log",
             )
         if roots.get(head.size) != head.root:
             raise LedgerForked(
-                f"another root at {head.size} than the one signed", where=name, mend="run `ledger verify`"
+                f"another root at {head.size} than the one signed or anchored", where=name, mend="run `ledger verify`"
             )
     return chain
 

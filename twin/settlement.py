@@ -13,6 +13,7 @@ from devices.readings import Reading
 from ledger import Books, drafts
 from ledger.books import payments
 from ledger.chain import Draft
+from ledger.errors import ClockBehind
 from ledger.keys import KeyRing
 from ledger.rules.state import CLEARING
 from twin.cases import LedgerFacts
@@ -21,8 +22,8 @@ from twin.site.schema import Site
 
 NO_PLAN = "none"
 MICRO = 1_000_000
-PERIOD_US = 3600 * MICRO
-"""How often the logs' heads are anchored in each other: at every full hour that ends a slot, and at the run's end."""
+SIGNED_US = 3600 * MICRO
+"""How often the heads of the households' logs are signed, at full hours; they are anchored at every slot's close."""
 
 
 class Prices(Protocol):
@@ -109,8 +110,8 @@ class Settlement:
     def close(self, slot_us: int) -> list[str]:
         """Meter and settle the slot that ended, and anew those that readings came late for.
 
-        Returns what a person should know (estimates, unexplained energy, slots settled anew). Once every PERIOD_US the
-        books' heads are anchored in each other.
+        Returns what a person should know (estimates, unexplained energy, slots settled anew). All logs' heads are
+        anchored in each other.
         """
         closed = self._meterings.close(slot_us)
         if self.first_slot_us is None:
@@ -122,9 +123,8 @@ class Settlement:
         if slot_us in self._unpriced:
             self._unpriced.remove(slot_us)
             findings.append("its prices came after it had begun: it is not settled")
-        if (slot_us + self._slot_us) % PERIOD_US == 0:
-            self._books.anchor()
-        self._books.main.checkpoint()
+        if (slot_us + self._slot_us) % SIGNED_US == 0:
+            findings += self._anchor()
         return findings
 
     def finish(self) -> None:
@@ -133,7 +133,14 @@ class Settlement:
         Late readings of closed slots are settled; then the last period is closed.
         """
         self._settle(None, self._meterings.close_rest())
-        self._books.anchor()
+        self._anchor()
+
+    def _anchor(self) -> list[str]:
+        try:
+            self._books.anchor()
+        except ClockBehind as error:
+            return [f"no head is signed: {error}"]
+        return []
 
     def facts(self) -> LedgerFacts:
         """What the ledger offers to the mechanisms, as of the last settlement."""
@@ -143,10 +150,12 @@ class Settlement:
     def _settle(self, slot_us: int | None, closed: Sequence[MeteredSlot]) -> list[str]:
         """Append what was metered and settle the closed slots in it."""
         slots = sorted({slot.start_us for slot in closed} & self._settled.keys())
-        made = self._books.settle(slots, [self._metering(slot) for slot in closed])
+        made = self._books.settle(slots, [self._metering(slot) for slot in closed], anchored=True)
         asking = self._meters - {self._site.meter_of(self._site.operator.id).id}
         self._asked += sum(slot.rev == 0 and slot.counted and slot.device in asking for slot in closed)
-        self._answered += sum(draft.type == "settlement" and draft.body["run"] == 0 for draft in made)
+        self._answered += sum(
+            draft.type == "settlement" and "party" in draft.body and draft.body["run"] == 0 for draft in made
+        )
         for start_us in slots:
             at = self._settled[start_us]
             self.book[at] = {**self.book[at], **{slot.device: slot for slot in closed if slot.start_us == start_us}}

@@ -116,10 +116,12 @@ class Site:
             grid="grid", import_price=210_000, export_price=80_000, plan="p", inputs=DIGEST, certificate=DIGEST,
         )  # fmt: skip
 
-    def settle(self, n: int, energies: dict[str, int], rev: int = 0) -> None:
+    def settle(self, n: int, energies: dict[str, int], rev: int = 0, *, anchored: bool = False) -> None:
         start = T0 + n * SLOT_US
         self.now = max(self.now, start + SLOT_US)
-        self.books.settle([start], [self.metering(n, party, wh, rev) for party, wh in energies.items()])
+        self.books.settle(
+            [start], [self.metering(n, party, wh, rev) for party, wh in energies.items()], anchored=anchored
+        )
 
     def metering(self, n: int, party: str, wh: int, rev: int = 0) -> Draft:
         return drafts.metering(

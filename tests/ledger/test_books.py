@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ledger import Books, KeyRing, across, drafts, places, show
+from ledger import Books, KeyRing, Ledger, across, drafts, places, show
 from ledger.auditor import AuditError, audit
 from ledger.bill import bill
 from ledger.bill_page import page
-from ledger.errors import LedgerError
+from ledger.errors import LedgerError, LedgerForked, LedgerTruncated
 from ledger.export import export
 from ledger.money import amount_micro
 from ledger.prove import bundle
@@ -127,6 +127,27 @@ def test_a_partys_log_that_was_replaced_deleted_or_rolled_back_is_noticed(site: 
     database.write_bytes(new[0])
     pin.write_bytes(new[1])
     assert across.verify_all(site.folder).ok
+
+
+def test_books_refuse_a_partys_log_behind_or_beside_what_the_main_log_anchored(site: Any) -> None:
+    """Between two signed heads of its own a household's log is held by the main log's anchors."""
+    site.day(1)
+    log, database = site.books.apart["home-1"], places.database(site.folder, "party/home-1")
+    old = copy_of(site, "party/home-1")
+    site.price(1)
+    site.settle(1, {"home-1": 301, "home-2": -907, "vpp": 250, "grid": 356}, anchored=True)
+    size = log.head().size
+    for one in site.books.apart.values():
+        one._release()  # killed: no head of theirs is signed any more
+    site.books.close()
+    database.write_bytes(old)
+    with pytest.raises(LedgerTruncated, match=f"but a head of {size} was signed or anchored"):
+        Books.open(site.folder, now_us=lambda: site.now)
+    with Ledger.open(site.folder, now_us=lambda: site.now, name="party/home-1") as forged:
+        forged.append_many([site.metering(5, "home-1", n, rev=n) for n in range(4)])
+        forged._release()
+    with pytest.raises(LedgerForked, match="another root"):
+        Books.open(site.folder, now_us=lambda: site.now)
 
 
 def test_totals_that_are_not_the_sums_are_noticed_although_each_log_holds(site: Any) -> None:

@@ -201,12 +201,17 @@ def test_readings_after_a_silence_reverse_the_estimate_and_settle_it_anew(book: 
     assert book.settlement.book[0]["meter-2"].rev == 1
 
 
-def test_heads_are_anchored_both_ways_at_every_full_hour_and_at_the_end(book: Book) -> None:
+def test_heads_are_anchored_both_ways_at_every_close(book: Book) -> None:
     book.run(6)
     ups = [one["body"] for one in book.entries("anchor", "main")]
     assert {body["direction"] for body in ups} == {"up"}
-    assert len(ups) == 2 * 3, "after registration, at 16:00, at the end"
-    assert [one["body"]["direction"] for one in book.entries("anchor", "party/home-1")] == ["down"] * 3
+    assert len(ups) == 2 * (1 + 6 + 1), "after registration, at each close, with the last readings"
+    downs = book.entries("anchor", "party/home-1")
+    assert {one["body"]["direction"] for one in downs} == {"down"}
+    between = "".join(one["type"][0] for one in book.entries(log="party/home-1")).split("s")
+    assert len(between) == 6 + 1
+    assert all("a" in kinds for kinds in between), "from one settlement to the next the main log's head comes in"
+    assert book.verified()
 
 
 def test_the_clearing_account_is_empty_and_money_sums_to_zero_over_all_logs(book: Book, plan: Plan) -> None:
