@@ -52,6 +52,7 @@ class MappedDriver(Driver):
         if not self._by_effect:
             self._names[self._order.row.readback.point] = self._order.name
         shown = {self._order.row.readback.point, "set_ena", "set_left_s"}
+        shown = shown.union(*(formula.names for name, formula in map_.derived.items() if name in shown))
         self._shown = tuple(block for block in map_.blocks if any(point.name in shown for point in block.points))
 
     async def open(self, link: ModbusLink) -> None:

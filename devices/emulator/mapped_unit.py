@@ -70,9 +70,9 @@ class MappedUnit(Unit):
         at = address - table.base
         before = table.registers[at : at + len(registers)]
         table.registers[at : at + len(registers)] = registers
-        value = self._setpoint(control)
         low, high = control.row.range
-        if value is None or not low <= value <= high or self._odd_state():
+        held = [self._held(step) for step in control.row.steps if step.value == "$x"]
+        if any(value is None or not low <= value <= high for value in held) or self._odd_state():
             table.registers[at : at + len(registers)] = before
             return Refusal.VALUE
         self._written = True
@@ -143,11 +143,19 @@ class MappedUnit(Unit):
         self._command = Command(p_max_w=signed) if control.name == "p_max_w" else Command(p_set_w=signed)
 
     def _enabled(self) -> bool:
-        fixed = [step for step in self._on() if not isinstance(step.value, str)]
-        return self._written if not fixed else all(self._held(step) == step.value for step in fixed)
+        return self._in_force() is not None
 
-    def _on(self) -> list[StepRow]:
-        return [] if self._control is None else list(self._control.row.steps)
+    def _in_force(self) -> list[StepRow] | None:
+        """Steps of the order in force: all their fixed values are held; without such, from the first write on."""
+        for steps in self._orders():
+            fixed = [step for step in steps if not isinstance(step.value, str)]
+            if all(self._held(step) == step.value for step in fixed) if fixed else self._written:
+                return steps
+        return None
+
+    def _orders(self) -> list[list[StepRow]]:
+        """Steps of an order by its sign."""
+        return [] if self._control is None else [self._control.steps_for(sign) for sign in (1.0, -1.0)]
 
     def _odd_state(self) -> bool:
         """An enable that is neither of the values the map knows for it."""
@@ -155,8 +163,8 @@ class MappedUnit(Unit):
         return point is not None and self._writes(point) and self._value(point) not in (0, 1)
 
     def _setpoint(self, control: Control) -> float | None:
-        step = next(step for step in control.row.steps if step.value == "$x")
-        return self._held(step)
+        steps = self._in_force() or control.row.steps
+        return self._held(next(step for step in steps if step.value == "$x"))
 
     def _held(self, step: StepRow) -> float | None:
         """What the register of a step holds, in the unit of its value."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from itertools import combinations
 
 from devices.regmap.codec import codec
@@ -69,8 +69,8 @@ def faults_of_derived(derived: Mapping[str, Expression], points: Mapping[str, Ma
         known.add(name)
 
 
-def faults_of_controls(controls: Mapping[str, Control], points: Mapping[str, MapPoint], lines: Lines) -> None:
-    """Steps with unknown variables or types, empty ranges, read-backs of points that do not exist."""
+def faults_of_controls(controls: Mapping[str, Control], points: Collection[str], lines: Lines) -> None:
+    """Steps with unknown variables or types, empty ranges, read-backs of `points` (derived too) that do not exist."""
     for name, control in controls.items():
         where = ("controls", name)
         low, high = control.row.range
@@ -78,14 +78,18 @@ def faults_of_controls(controls: Mapping[str, Control], points: Mapping[str, Map
             lines.fault((*where, "range"), f"[{low}, {high}] holds nothing")
         if control.row.readback.point not in points:
             lines.fault((*where, "readback"), f"no point {control.row.readback.point!r}")
-        if not any(step.value == "$x" for step in control.row.steps):
-            lines.fault((*where, "steps"), "no step writes $x")
+        for edge in (low, high):
+            if not any(step.value == "$x" for step in control.steps_for(edge)):
+                lines.fault((*where, "steps"), f"no step writes $x when it is {'negative' if edge < 0 else 'positive'}")
+                break
         for part, steps in (
             (("steps",), control.row.steps),
             (("revert", "steps"), control.row.revert.steps),
             (("release", "steps"), control.row.release.steps),
         ):
             for k, step in enumerate(steps):
+                if step.when is not None and part != ("steps",):
+                    lines.fault((*where, *part, str(k), "when"), "only the steps of an order know a sign")
                 _step_faults(step, control, (*where, *part, str(k)), lines)
 
 

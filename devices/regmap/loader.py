@@ -78,7 +78,7 @@ def _built(file: MapFile, data: Mapping[str, Any], lines: Lines) -> RegisterMap:
     derived = _derived(file.derived, lines)
     faults_of_derived(derived, points, lines)
     controls = {name: Control(name, row, file.transport) for name, row in control_rows.items()}
-    faults_of_controls(controls, points, lines)
+    faults_of_controls(controls, {*points, *derived}, lines)
     lines.give_up()
     try:
         blocks = merged(points, file.transport)

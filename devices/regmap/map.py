@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -129,7 +130,12 @@ class Control:
 
     def writes(self, x: float, lease_s: float) -> list[Write]:
         """Requests for an order of `x` (the map's sign), revert time first, in order. Raises RegmapError: no fit."""
-        return self._encoded([*self.row.revert.steps, *self.row.steps], x, lease_s)
+        return self._encoded([*self.row.revert.steps, *self.steps_for(x)], x, lease_s)
+
+    def steps_for(self, x: float) -> list[StepRow]:
+        """The steps of an order of `x`, the map's sign."""
+        sign = "negative" if x < 0 else "positive"
+        return [step for step in self.row.steps if step.when in (None, sign)]
 
     def release(self) -> list[Write]:
         """Requests that give the device back to itself."""
@@ -144,8 +150,10 @@ class Control:
     def _registers(self, step: StepRow, x: float, lease_s: float) -> list[int]:
         given = {"$x": x, "$lease_s": lease_s}
         value = given[step.value] if isinstance(step.value, str) else step.value
+        raw = value / step.scale if step.scale != 1 else value
         kind = codec(step.type, self.transport.byte_order, self.transport.word_order)
-        return kind.encode(value / step.scale if step.scale != 1 else value)
+        # A revert time that is rounded down could end before it is refreshed, or be 0, which often means for ever.
+        return kind.encode(math.ceil(raw) if step.value == "$lease_s" else raw)
 
 
 @dataclass(frozen=True, slots=True)

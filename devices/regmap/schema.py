@@ -70,12 +70,15 @@ class StepRow(Row, frozen=True):
     type: str
     value: float | str
     scale: float = 1.0
+    when: Literal["positive", "negative"] | None = None
+    """Only for setpoints of this sign, where charging and discharging are commands of their own; 0 is positive."""
 
 
 class ReadbackRow(Row, frozen=True):
     """Where the device shows what it took."""
 
     point: str
+    """A point, or a derived one."""
     tol: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     within_s: Annotated[float, msgspec.Meta(gt=0)] = 1.0
 

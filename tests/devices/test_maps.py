@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from devices import regmap
 from devices.description import DeviceSpec, LinkSpec
 from devices.drivers import MappedDriver
 from devices.drivers.driver import DriverError
@@ -20,6 +21,8 @@ from devices.modbus import ModbusLink
 from devices.pace import Pace
 from devices.points import CONTROLS
 from devices.regmap import RegisterMap, load_map, shipped_maps
+from devices.regmap.errors import MapFaults
+from devices.regmap.loader import parse_map
 
 VALUES = {
     **{
@@ -225,3 +228,61 @@ async def test_an_order_is_repeated_as_often_as_the_device_needs_it(serve: Any, 
             assert due_us is not None
             assert due_us > clock.now_us(), "its own 40 s never run out"
             await gateway.poll()
+
+
+async def test_huawei_charges_and_discharges_by_commands_of_their_own(serve: Any) -> None:
+    map_ = load_map("huawei-luna2000")
+    unit = MappedUnit(spec_of(map_), map_)
+    link = ModbusLink.of(await serve({1: unit}))
+    driver = MappedDriver(spec_of(map_), 1, map_)
+    driver.pace = Pace()
+    await link.connect()
+    await driver.open(link)
+
+    async def held() -> tuple[int, int, int, int]:
+        """(command, charge power, discharge power, minutes)."""
+        (command,), (minutes,) = await link.read(1, 3, 47100, 1), await link.read(1, 3, 47083, 1)
+        words = await link.read(1, 3, 47247, 4)
+        return command, words[0] << 16 | words[1], words[2] << 16 | words[3], minutes
+
+    assert await held() == (0, 0, 0, 0)
+    await driver.write_order(link, -1500, 180)
+    assert await held() == (1, 1500, 0, 3)
+    assert unit.command.p_set_w == -1500
+    await driver.write_order(link, 70_000, 90)
+    assert await held() == (2, 1500, 70_000, 2), "a minute that began counts: never shorter than the lease"
+    assert unit.command.p_set_w == 70_000
+    shown = await driver.read_back(link)
+    assert (shown.value_w, shown.enabled) == (70_000, True)
+    await driver.write_order(link, 0, 60)
+    assert await held() == (1, 0, 70_000, 1)
+    assert unit.command.p_set_w == 0
+    assert unit.next_revert_us() == NOW_US + 60_000_000
+    unit.revert(NOW_US + 60_000_000)
+    assert unit.command.p_set_w is None
+    assert not (await driver.read_back(link)).enabled
+    await driver.write_order(link, -800, 60)
+    await driver.release(link)
+    assert (await held())[0] == 0
+    assert unit.command.p_set_w is None
+    link.close()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            "value: $x, scale: -1, when: negative}",
+            "value: 5, when: negative}",
+            r"no step writes \$x when it is negative",
+        ),
+        ("release: {steps: [{fc: 6,", "release: {steps: [{when: negative, fc: 6,", "only the steps of an order"),
+        ("when: negative", "when: minus", "Invalid enum value 'minus'"),
+        ("point: p_set_w, tol", "point: p_sit_w, tol", "no point 'p_sit_w'"),
+    ],
+)
+def test_steps_by_sign_are_checked(old: str, new: str, said: str) -> None:
+    text = (Path(regmap.__file__).parents[1] / "maps" / "huawei-luna2000.yaml").read_text()
+    assert old in text
+    with pytest.raises(MapFaults, match=said):
+        parse_map(text.replace(old, new), "x.yaml")
