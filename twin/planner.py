@@ -15,7 +15,7 @@ from controller.case import Case
 from controller.errors import ControllerError
 from controller.plan import Budget, Plan, Stage
 from twin.clock import iso
-from twin.worker import SolveFailed
+from twin.worker import SolveFailed, SolveHung
 
 log = logging.getLogger(__name__)
 DEAREST_PER_KWH = 1e6
@@ -69,10 +69,12 @@ class Planner:
         return self._warm.get("day_ahead")
 
     async def refresh(self, t_us: int, *, gate: bool) -> None:
-        """Solve what falls due at `t_us` and wait for it (lockstep); a day ahead that was missed or failed is due."""
-        if gate or self.day_ahead is None or _end_us(self.day_ahead) <= t_us:
-            await self._solve(t_us, "day_ahead")
-        await self._solve(t_us, "intraday")
+        """Solve what falls due at `t_us` and wait for it (lockstep); a day ahead that was missed or failed is due.
+
+        Raises SolveHung: whether a solve is slow or hung must not decide what is planned.
+        """
+        for stage in self._due(t_us, gate):
+            await self._solve(t_us, stage)
 
     def refresh_soon(self, t_us: int, *, gate: bool) -> None:
         """Start solving and return at once (wall clock); while a solve is still running the last plan is kept."""
@@ -80,7 +82,19 @@ class Planner:
             self.counts.intraday += 1
             self._keep("intraday", t_us, "the solve before is still running")
             return
-        self._task = asyncio.create_task(self.refresh(t_us, gate=gate))
+        self._task = asyncio.create_task(self._refresh_beside(t_us, gate))
+
+    async def _refresh_beside(self, t_us: int, gate: bool) -> None:
+        for stage in self._due(t_us, gate):
+            try:
+                await self._solve(t_us, stage)
+            except SolveHung as error:
+                self._keep(stage, t_us, str(error))
+
+    def _due(self, t_us: int, gate: bool) -> tuple[Stage, ...]:
+        if gate or self.day_ahead is None or _end_us(self.day_ahead) <= t_us:
+            return ("day_ahead", "intraday")
+        return ("intraday",)
 
     async def close(self) -> None:
         """Abandon a running solve."""
@@ -104,6 +118,8 @@ class Planner:
             case = self._build_case(t_us + self._delay_us, stage, self.day_ahead)
             plan = await self._solver.solve(self._mechanism, case, stage, self._budget, self._warm.get(stage))
             _check(plan, case)
+        except SolveHung:
+            raise
         except (SolveFailed, ControllerError) as error:
             self._keep(stage, t_us, str(error))
             return

@@ -39,6 +39,10 @@ class SolveFailed(TwinError):
     """A solve raised, its process died, or it hung; the last valid plan is kept."""
 
 
+class SolveHung(SolveFailed):
+    """It gave no answer within GUARD_S. In lockstep this ends the run: a plan must not depend on how fast we are."""
+
+
 @functools.cache
 def _mechanism(name: str) -> Mechanism:
     """One instance per worker process: mechanisms keep their prebuilt solvers between windows."""
@@ -125,7 +129,7 @@ class Worker:
             self._kill()
 
     async def _timed(self, job: Callable[..., T], *args: Any) -> tuple[T, float]:
-        """(result, seconds). Raises SolveFailed on an exception, a dead process or a hung one."""
+        """(result, seconds). Raises SolveFailed on an exception or a dead process, SolveHung on a hung one."""
         try:
             future = self._submitted(job, *args)
         except BrokenProcessPool:
@@ -139,7 +143,7 @@ class Worker:
             raise
         if not future.done():
             self._drop(kill=True)
-            raise SolveFailed(f"no answer within {GUARD_S:.0f} s", where="solver process", mend="lower the budget")
+            raise SolveHung(f"no answer within {GUARD_S:.0f} s", where="solver process", mend="lower the budget")
         error = future.exception()
         if isinstance(error, BrokenProcessPool):
             self._drop()

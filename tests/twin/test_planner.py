@@ -14,8 +14,9 @@ from controller.errors import ControllerError
 from controller.mechanism import load
 from controller.plan import Budget, Plan, Stage
 from twin.cases import CaseBuilder
+from twin.exits import FAULT, status
 from twin.planner import Planner
-from twin.worker import SolveFailed, Worker
+from twin.worker import SolveFailed, SolveHung, Worker
 
 SLOT_US = 900_000_000
 Change = Callable[[Plan], Plan]
@@ -26,7 +27,7 @@ class InProcess:
 
     def __init__(self) -> None:
         self.mechanism = load("twostage")
-        self.fail = False
+        self.fail: type[SolveFailed] | None = None
         self.change: Change = lambda plan: plan
         self.gate = asyncio.Event()
         self.gate.set()
@@ -34,7 +35,7 @@ class InProcess:
     async def solve(self, name: str, case: Case, stage: Stage, budget: Budget, warm: Plan | None) -> Plan:
         await self.gate.wait()
         if self.fail:
-            raise SolveFailed("no solution", where="solver process")
+            raise self.fail("no solution", where="solver process")
         return self.change(self.mechanism.plan(case, stage, budget, warm))
 
 
@@ -88,7 +89,7 @@ async def test_a_failed_solve_keeps_the_last_valid_plan_counts_it_and_says_so(
     planner = desk.planner
     await planner.refresh(t0_us, gate=True)
     before = planner.plan_at(t0_us)
-    solver.fail = True
+    solver.fail = SolveFailed
     await planner.refresh(t0_us + SLOT_US, gate=False)
     assert planner.plan_at(t0_us + SLOT_US) is before
     assert (planner.counts.intraday, planner.counts.kept) == (2, 1)
@@ -98,7 +99,7 @@ async def test_a_failed_solve_keeps_the_last_valid_plan_counts_it_and_says_so(
     assert "no solution" in what
     assert where == "intraday 2016-09-05T22:15:00Z"
     assert "the last valid plan is kept" in caplog.text
-    solver.fail = False
+    solver.fail = None
     await planner.refresh(t0_us + 2 * SLOT_US, gate=False)
     after = planner.plan_at(t0_us + 2 * SLOT_US)
     assert after is not None
@@ -112,7 +113,7 @@ async def test_a_solver_that_is_down_for_hours_leaves_the_day_ahead_plan_in_forc
     planner = desk.planner
     for slot in range(10):
         await planner.refresh(t0_us + slot * SLOT_US, gate=slot == 0)
-    solver.fail = True
+    solver.fail = SolveFailed
     for slot in range(10, 30):
         await planner.refresh(t0_us + slot * SLOT_US, gate=False)
     assert planner.plan_at(t0_us + 10 * SLOT_US) is not planner.day_ahead, "the last window reaches this far"
@@ -125,10 +126,10 @@ async def test_a_gate_that_was_missed_is_made_up_for_at_the_next_slot(
 ) -> None:
     planner, midnight_us = desk.planner, t0_us + 36 * SLOT_US
     await planner.refresh(t0_us, gate=True)
-    solver.fail = True
+    solver.fail = SolveFailed
     await planner.refresh(midnight_us, gate=True)
     assert planner.plan_at(midnight_us) is None
-    solver.fail = False
+    solver.fail = None
     await planner.refresh(midnight_us + SLOT_US, gate=False)
     assert planner.counts.day_ahead == 3
     assert planner.day_ahead is not None
@@ -266,3 +267,21 @@ async def test_with_the_real_worker_a_missing_mechanism_is_a_kept_plan_that_name
     assert desk.planner.plan_at(t0_us) is None
     assert (desk.planner.counts.day_ahead, desk.planner.counts.kept) == (1, 1)
     assert "no mechanism 'no-such-mechanism'" in desk.reports[0][0]
+
+
+async def test_a_hung_solve_ends_a_run_in_lockstep_and_keeps_the_plan_on_the_wall(
+    desk: Desk, solver: InProcess, t0_us: int
+) -> None:
+    await desk.planner.refresh(t0_us, gate=False)
+    before = desk.planner.plan_at(t0_us)
+    solver.fail = SolveHung
+    with pytest.raises(SolveHung) as caught:
+        await desk.planner.refresh(t0_us + SLOT_US, gate=False)
+    assert status(caught.value) == FAULT
+    assert desk.planner.counts.kept == 0
+    desk.planner.refresh_soon(t0_us + 2 * SLOT_US, gate=True)
+    assert desk.planner._task is not None
+    await desk.planner._task
+    assert desk.planner.counts.kept == 1
+    assert [where.partition(" ")[0] for _, where in desk.reports] == ["day_ahead", "intraday"]
+    assert desk.planner.plan_at(t0_us) is before
