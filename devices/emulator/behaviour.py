@@ -11,7 +11,8 @@ scale_change_s           at each multiple of it the scale factors of its powers 
 ignores_writes           acknowledges every write and applies none
 revert_factor            its revert timers run so much longer than they were set to; a real one set to 60 s took 80
 no_revert                its revert timers never end
-heartbeat_s              without a write for so long it gives up every setpoint, as with a lost controller
+heartbeat_s              without a heartbeat for so long it gives up every setpoint, as with a lost controller:
+                         a new value in 715.ControllerHb, in a device without it any write
 writes_max               a register that was written so often is worn out: exception 4
 dead_time_s              a new order is followed only after so long
 gain_pu                  a setpoint of 1000 W gives 1000 W times this: its steady error

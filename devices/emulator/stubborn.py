@@ -11,7 +11,7 @@ from devices.emulator.image_unit import ImageUnit
 from devices.emulator.unit import Command, Refusal, Table, Unit, Values, sooner
 
 _SECOND_US = 1_000_000
-_MEASURE, _POWERS = 701, ("W_SF", "VA_SF", "Var_SF")
+_AUTHORITY, _MEASURE, _POWERS = 715, 701, ("W_SF", "VA_SF", "Var_SF")
 
 
 class StubbornUnit(Unit):
@@ -48,10 +48,21 @@ class StubbornUnit(Unit):
         touched = range(address, address + len(registers))
         if any(self.writes[register] >= self._behaviour.writes_max for register in touched):
             return Refusal.FAILURE
+        before = self._beat
         self.writes.update(touched)
-        if self._behaviour.heartbeat_s != float("inf"):
+        refusal = None if self._behaviour.ignores_writes else self.unit.write(address, registers, now_us)
+        # An order that nobody's heart beats for lasts as long as one beat.
+        if self._behaviour.heartbeat_s != float("inf") and (self._beat_due_us is None or self._beat != before):
             self._beat_due_us = now_us + round(self._behaviour.heartbeat_s * _SECOND_US)
-        return None if self._behaviour.ignores_writes else self.unit.write(address, registers, now_us)
+        return refusal
+
+    @property
+    def _beat(self) -> object:
+        """715.ControllerHb, which must change; a device without it is content with any write."""
+        unit = self.unit
+        if isinstance(unit, ImageUnit) and _AUTHORITY in unit.image.plans:
+            return unit.image.get(_AUTHORITY)["ControllerHb"]
+        return self.writes.total()
 
     def next_revert_us(self) -> int | None:
         return sooner(self.unit.next_revert_us(), self._beat_due_us)

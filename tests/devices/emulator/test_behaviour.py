@@ -144,6 +144,26 @@ async def test_a_device_with_a_heartbeat_gives_up_without_one(start, device):
     assert loop.plant.units[device].command.p_set_w == 4000, "seen as fallen back, set again"
 
 
+async def test_only_a_new_controller_heartbeat_keeps_a_setpoint_alive(start):
+    loop = await start("bat-1", heartbeat_s=10)
+    await loop.step(orders={"bat-1": 4000})
+    unit = loop.plant.units["bat-1"]
+    image = unit.unit.image
+    beat, value = image.address(715, "ControllerHb"), image.address(704, "WSet")
+
+    async def at(seconds: float, register: int, number: int) -> float | None:
+        await loop.plant.step(loop.site.at(seconds))
+        assert unit.write(register, [number] if register == beat else [0, number], loop.site.clock.t_us) is None
+        return unit.command.p_set_w
+
+    held = image.get(715)["ControllerHb"]
+    assert await at(8, beat, held + 1) == 4000
+    assert await at(12, value, 3000) == 3000, "kept by the beat at 8 s"
+    assert await at(16, beat, held + 1) == 3000
+    await loop.plant.step(loop.site.at(18))
+    assert unit.command.p_set_w is None, "neither another write nor the same beat again is a heartbeat"
+
+
 async def test_writes_are_counted_and_wear_a_register_out(start):
     loop = await start("bat-1", writes_max=3)
     for k in range(6):
