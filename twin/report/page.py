@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from html import escape
-from importlib.resources import files
 from typing import NamedTuple
-
-import msgspec
 
 from twin.report import market, power
 from twin.report.cards import cards
+from twin.report.document import document, items, section
 from twin.report.figure import Figure
 from twin.report.notes import events_table, honesty, ledger_text, made_of, parts_table
 from twin.report.sources import Sources
-from twin.report.style import CSS, SCRIPT
 
 
 class Plot(NamedTuple):
@@ -88,19 +85,12 @@ def page(found: Sources) -> str:
     drawn = {id: figure for id, figure in figures.items() if figure is not None}
     title = f"{found.data.site or found.summary.get('site') or found.name}: run report"
     sections = "".join(_section(found, plot, figures[plot.id]) for plot in PLOTS)
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        # The page is a document to keep: the browser itself refuses anything that would be fetched.
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; "
-        "script-src 'unsafe-inline'; img-src data: blob:\">"
-        f"<title>{escape(title)}</title><style>{CSS}</style></head><body>{_header(found)}<main>"
-        f'<div class="cards">{"".join(card.html() for card in cards(found))}</div>'
+    body = (
+        f'{_header(found)}<main><div class="cards">{"".join(card.html() for card in cards(found))}</div>'
         f'<div class="grid">{sections}{_text_sections(found)}</div></main>'
         "<footer>Made by vpptwin from the run folder alone. This file is complete and fetches nothing.</footer>"
-        f"<script>{_plotly()}</script>"
-        f'<script type="application/json" id="figures">{_json(drawn)}</script><script>{SCRIPT}</script></body></html>\n'
     )
+    return document(title, body, drawn)
 
 
 def _header(found: Sources) -> str:
@@ -116,7 +106,7 @@ def _header(found: Sources) -> str:
         chips.append(f"ran in {summary['wall_s']:.0f} s")
     return (
         f'<header><h1>Virtual power plant “{escape(site)}”</h1><p class="sub">{escape(when)}</p>'
-        f'<ul class="chips">{_items(chips)}</ul>{_banner(found)}</header>'
+        f'<ul class="chips">{items(chips)}</ul>{_banner(found)}</header>'
     )
 
 
@@ -128,47 +118,21 @@ def _banner(found: Sources) -> str:
     if found.span.clock_change:
         lines.append(found.span.clock_change)
     lines += [f"Missing: {line}" for line in found.missing]
-    return f'<div class="banner">Please note<ul>{_items(lines)}</ul></div>' if lines else ""
+    return f'<div class="banner">Please note<ul>{items(lines)}</ul></div>' if lines else ""
 
 
 def _section(found: Sources, plot: Plot, figure: Figure | None) -> str:
-    choice = ""
-    if figure is not None and len(figure.views) > 1:
-        options = "".join(
-            f'<option value="{k}">{escape(view["label"])}</option>' for k, view in enumerate(figure.views)
-        )
-        choice = f'<select data-figure="{plot.id}" aria-label="{escape(plot.title)}: which">{options}</select>'
-    room = f' style="min-height:{figure.height_px}px"' if figure is not None and figure.height_px else ""
-    body = f'<div class="plot" id="{plot.id}"{room}></div>'
-    if figure is None:
-        body = '<div class="absent">Nothing to draw: this run has no data for it.</div>'
     after = plot.after(found) if plot.after is not None else ""
-    return (
-        f'<section class="{plot.shape}"><div class="head"><h2>{escape(plot.title)}</h2>{choice}</div>'
-        f'<p class="caption">{escape(plot.caption)}</p>{body}{after}</section>'
-    )
+    return section(plot.id, plot.title, plot.caption, figure, plot.shape, after)
 
 
 def _text_sections(found: Sources) -> str:
-    assumptions = _items(found.data.assumptions) or "<li>None recorded.</li>"
+    assumptions = items(found.data.assumptions) or "<li>None recorded.</li>"
     return (
         f'<section><h2>Events</h2><p class="caption">Faults, gaps and recoveries.</p>{events_table(found)}</section>'
         f'<section><h2>Assumptions</h2><p class="caption">What no measurement says and the site file sets.</p>'
         f'<ul class="notes">{assumptions}</ul></section>'
         f'<section><h2>What these numbers are</h2><p class="caption">Where they come from and what they are not.</p>'
-        f'<ul class="notes">{_items(honesty(found))}</ul></section>'
+        f'<ul class="notes">{items(honesty(found))}</ul></section>'
         f'<section class="wide"><h2>Ledger</h2>{ledger_text(found)}{made_of(found)}</section>'
     )
-
-
-def _items(lines: Iterable[str]) -> str:
-    return "".join(f"<li>{escape(line)}</li>" for line in lines)
-
-
-def _json(figures: dict[str, Figure]) -> str:
-    """Safe inside a script element: no `<` survives."""
-    return msgspec.json.encode(figures).decode().replace("<", "\\u003c")
-
-
-def _plotly() -> str:
-    return files("plotly").joinpath("package_data", "plotly.min.js").read_text(encoding="utf-8")
