@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from controller.case import FloatArray, Storage, Tariff
-from controller.costs import CostBreakdown, Curtailment, StorageUse, TurbineUse, run_cost
+from controller.costs import CostBreakdown, Curtailment, FeederLimit, StorageUse, TurbineUse, run_cost
 from controller.dispatch import reachable_w, wanted_w
 from controller.errors import ControllerError
 from controller.rules import Rule, RuleName, SlotOrders
@@ -81,7 +81,7 @@ class Operation:
     turbines: tuple[TurbineUse, ...] = ()
     curtailments: tuple[Curtailment, ...] = ()
 
-    def cost(self, tariff: Tariff) -> CostBreakdown:
+    def cost(self, tariff: Tariff, feeder: FeederLimit | None = None) -> CostBreakdown:
         """What it cost the whole site (controller.costs)."""
         uses = [
             StorageUse(
@@ -89,7 +89,7 @@ class Operation:
             )
             for k, s in enumerate(self.storages)
         ]
-        return run_cost(self.grid_wh, tariff, self.slot_s, uses, self.turbines, self.curtailments)
+        return run_cost(self.grid_wh, tariff, self.slot_s, uses, self.turbines, self.curtailments, feeder)
 
 
 SlotPolicy = Callable[[int, FloatArray], SlotOrders]
@@ -144,9 +144,18 @@ class StorageBank:
 class MeterLoop:
     """The fast loop over one site: each step every storage meets its net load as its order allows."""
 
-    def __init__(self, site: SiteSeries, storages: Sequence[Storage], netting: Netting = "home") -> None:
-        """Raises ControllerError where a storage belongs to no party of the series."""
-        self.site, self.netting = site, netting
+    def __init__(
+        self,
+        site: SiteSeries,
+        storages: Sequence[Storage],
+        netting: Netting = "home",
+        import_max_w: float = float("inf"),
+    ) -> None:
+        """import_max_w : what the site's meter may show before storages help out whatever their orders (site netting).
+
+        Raises ControllerError where a storage belongs to no party of the series.
+        """
+        self.site, self.netting, self.import_max_w = site, netting, import_max_w
         self.bank = StorageBank(tuple(storages))
         owners = [s.party for s in storages]
         for storage in storages:
@@ -177,7 +186,7 @@ class MeterLoop:
     def _powers(self, orders: SlotOrders, step: int, low: FloatArray, high: FloatArray) -> FloatArray:
         if self.netting == "site":
             need = float(self.net_w[:, step].sum() - self.supply_w[step])
-            return shared_w(orders, need, low, high)
+            return guarded_w(shared_w(orders, need, low, high), need, self.import_max_w, orders, high)
         if len(self._groups) < len(self._owner):
             power = np.zeros(len(self._owner))
             for group in self._groups:
@@ -226,6 +235,20 @@ def shared_w(orders: SlotOrders, need_w: float, low_w: FloatArray, high_w: Float
     before = np.cumsum(room) - room
     share = np.minimum(np.maximum(abs(np.rint(rest)) - before, 0.0), room)
     power[merit] += share if rest >= 0 else -share
+    return power
+
+
+def guarded_w(
+    power: FloatArray, need_w: float, import_max_w: float, orders: SlotOrders, high_w: FloatArray
+) -> FloatArray:
+    """Powers that keep the site's import at its limit as far as the storages reach: the cheapest energy first."""
+    above = need_w - float(power.sum()) - import_max_w
+    if above <= 0:
+        return power
+    merit = np.argsort(orders.value_per_kwh, kind="stable")
+    room = np.maximum(high_w - power, 0.0)[merit]
+    before = np.cumsum(room) - room
+    power[merit] += np.minimum(np.maximum(np.ceil(above) - before, 0.0), room)
     return power
 
 

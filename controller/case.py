@@ -118,6 +118,11 @@ class Case:
     """Prices after the horizon (up to a day), for the worth of what is stored at its end."""
     tail_net_w: Mapping[str, FloatArray] = field(default_factory=dict)
     """Forecast net load (demand - available PV) of each party after the horizon, same slots as tail."""
+    net_errors_w: Mapping[str, FloatArray] = field(default_factory=dict)
+    """How far each party's net load was from its forecast on past days at this time of day, W: (days, slots + tail).
+    Mechanisms that plan for scenarios add them to the forecast; empty where nobody keeps them."""
+    import_excess_per_kwh: float | None = None
+    """None: import_max_w is a hard limit. Else it may be exceeded at this price per kWh above it."""
     onchain_rate: float | None = None
     """Share of the ledger's requests so far that its rules settled by themselves; None before the first."""
     reputation: Mapping[str, float] = field(default_factory=dict)

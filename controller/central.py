@@ -1,4 +1,4 @@
-"""Central control as a yardstick: one linear program over all devices, re-solved every slot, worths sent as orders.
+"""Central control as a yardstick: the pool of all storages planned in one hand, re-planned every slot.
 
 Not a market: parties face the tariff. It shows what the forecast alone costs (against perfect foresight) and what a
 game costs beyond (against it). `netting` says whose net load the program and the fast loop see: the whole site's, or
@@ -7,21 +7,25 @@ each home's own (then every home plans alone, as a home energy management system
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from controller.baseline import Netting
-from controller.case import Case, FlexibleLoad, FloatArray, Pv, Storage, Tariff, Turbine
-from controller.costs import end_price
-from controller.dispatch import storage_order
-from controller.foresight import Foresight, Site, cheapest_operation
+from controller.case import Asset, Case, FlexibleLoad, FloatArray, Pv, Storage, Turbine
+from controller.errors import ControllerError
 from controller.mechanism import SettleRule
-from controller.plan import Budget, Certificate, Order, Plan, Stage, sealed
+from controller.plan import FREE_W, Budget, Certificate, Order, Plan, Stage, sealed
+from controller.pool import Pool, Stages, Supply, worth_curves
+from controller.pool.shares import storage_orders
+from controller.pool.walk import PoolOrder, walk
 
-FREE_W = 2_147_483_647
-"""Cap of a curtailable device that runs free."""
+T = TypeVar("T", bound=Asset)
+
+BLOCK_S = 3600
+"""Length of a stage after the horizon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,8 @@ class Settings:
     """Cost of holding a kWh through the whole horizon: among equal costs energy is bought late and used early."""
     end_worth_per_kwh: float | None = None
     """Worth of a kWh stored at the end of horizon and tail; None: mean import price x discharge efficiency."""
+    scenarios: int = 8
+    """Past days whose forecast errors are added to the forecast, one a scenario; 0: the forecast alone."""
 
 
 class Central:
@@ -43,14 +49,21 @@ class Central:
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or Settings()
+        self.scenarios = self.settings.scenarios
 
     def plan(self, case: Case, stage: Stage, budget: Budget, warm: Plan | None = None) -> Plan:
-        """Plan the case's horizon together with its tail; budget and warm are not needed by a linear program."""
-        parts = [(site, self._solve(site)) for site in self._sites(case)]
+        """Plan the case's horizon together with its tail; budget and warm are not needed by a dynamic program.
+
+        Raises ControllerError where a group of parties has several turbines or interruptible loads.
+        """
         orders: dict[str, tuple[Order, ...] | None] = {}
-        for site, found in parts:
-            orders |= _orders(case, site, found)
-        objective = sum(found.bound for _, found in parts)
+        objective = 0.0
+        for parties in self._groups(case):
+            group = _Group(case, parties, self.settings)
+            if group.owned:
+                found, cost = group.solved()
+                orders |= found
+                objective += cost
         buy, sell = _rounded(case.tariff.import_per_kwh), _rounded(case.tariff.export_per_kwh)
         parties = [party.id for party in case.parties if party.role != "grid"]
         return sealed(
@@ -65,106 +78,139 @@ class Central:
                 sell_per_kwh=dict.fromkeys(parties, sell),
                 energy_wh={},
                 payment_micro={},
-                certificate=Certificate(
-                    objective=round(objective, 9),
-                    bound=round(objective, 9),
-                    gap=0.0,
-                    residuals={},
-                    deviation_gain=None,
-                    optimal="proved",
-                    solver="HiGHS",
-                    version="",
-                    work={"iterations": sum(found.iterations for _, found in parts)},
-                ),
+                certificate=_certificate(objective),
             )
         )
 
-    def _solve(self, site: Site) -> Foresight:
-        settings, slots = self.settings, site.slots
-        worths = []
-        for storage in site.storages:
-            worth = np.full(slots, -settings.late_per_kwh / slots)
-            end = settings.end_worth_per_kwh
-            worth[-1] = end_price(storage, site.tariff) if end is None else end
-            worths.append(worth)
-        return cheapest_operation(site, worths)
-
-    def _sites(self, case: Case) -> list[Site]:
-        """The programs to solve: one for the site, or one a party."""
-        if self.settings.netting == "site":
-            return [_site(case, None)]
-        return [_site(case, party.id) for party in case.parties if party.role != "grid"]
+    def _groups(self, case: Case) -> list[list[str]]:
+        """Who plans together: all, or each party alone."""
+        parties = [party.id for party in case.parties if party.role != "grid"]
+        return [parties] if self.settings.netting == "site" else [[party] for party in parties]
 
 
-def _site(case: Case, party: str | None) -> Site:
-    """The case's horizon and tail as one problem, of one party or of all."""
+class _Group:
+    """Parties that plan together: their horizon and tail as one pool program."""
 
-    def mine(owner: str) -> bool:
-        return party is None or owner == party
+    def __init__(self, case: Case, parties: Sequence[str], settings: Settings) -> None:
+        self.case, self.parties, self.settings = case, parties, settings
+        self.owned = [asset for asset in case.assets if asset.party in parties and not isinstance(asset, Pv)]
+        self.pool = Pool.of([asset for asset in self.owned if isinstance(asset, Storage)])
+        self.turbine = _only([asset for asset in self.owned if isinstance(asset, Turbine)], "turbines")
+        self.load = _only([asset for asset in self.owned if isinstance(asset, FlexibleLoad)], "interruptible loads")
 
-    owned = [asset for asset in case.assets if mine(asset.party)]
-    tail = case.tail or Tariff(np.zeros(0), np.zeros(0))
-    count = len(tail.import_per_kwh)
-    now = sum((row for owner, row in case.load_w.items() if mine(owner)), np.zeros(case.slots))
-    after = sum((row for owner, row in case.tail_net_w.items() if mine(owner)), np.zeros(count))
-    flexible = [asset for asset in owned if isinstance(asset, FlexibleLoad)]
-    pv = [asset for asset in owned if isinstance(asset, Pv)]
-    net = now + sum((f.demand_w for f in flexible), np.zeros(case.slots))
-    net = net - sum((p.available_w for p in pv), np.zeros(case.slots))
-    return Site(
-        net_w=np.concatenate([net, after]),
-        tariff=Tariff(
-            np.concatenate([case.tariff.import_per_kwh, tail.import_per_kwh]),
-            np.concatenate([case.tariff.export_per_kwh, tail.export_per_kwh]),
-        ),
-        slot_s=case.slot_s,
-        storages=tuple(asset for asset in owned if isinstance(asset, Storage)),
-        turbines=tuple(asset for asset in owned if isinstance(asset, Turbine)),
-        flexible=tuple(_extended(load, count) for load in flexible),
-        import_max_w=case.import_max_w,
-        export_max_w=case.export_max_w,
+    def solved(self) -> tuple[dict[str, tuple[Order, ...] | None], float]:
+        """(orders of the horizon's slots, expected cost)."""
+        stages = self._stages()
+        curves = worth_curves(self.pool, stages)
+        way = walk(self.pool, stages, curves, self.case.slots)
+        rows: dict[str, list[Order]] = {asset.id: [] for asset in self.owned}
+        for slot, order in enumerate(way):
+            self._append(rows, order, slot)
+        first = int(self.turbine.on) if self.turbine is not None else 0
+        cost = float(np.interp(self.pool.content_kwh, self.pool.levels_kwh, curves.cost[0][first]))
+        return {name: tuple(row) for name, row in rows.items() if row}, cost
+
+    def _append(self, rows: dict[str, list[Order]], order: PoolOrder, slot: int) -> None:
+        for name, own in storage_orders(self.pool, order).items():
+            rows[name].append(own)
+        if self.turbine is not None:
+            power = round(order.turbine_kw * 1000) if order.on else 0
+            rows[self.turbine.id].append(Order("fixed", power, int(self.turbine.p_max_w)))
+        if self.load is not None:
+            left = round(float(self.load.demand_w[slot]) - order.cut_kw * 1000)
+            rows[self.load.id].append(Order("fixed", -left, left if order.cut_kw > 0 else FREE_W))
+
+    def _stages(self) -> Stages:
+        case, tail = self.case, self.case.tail
+        beyond = np.zeros(0) if tail is None else tail.import_per_kwh
+        prices = np.concatenate([case.tariff.import_per_kwh, beyond])
+        sells = np.concatenate([case.tariff.export_per_kwh, np.zeros(0) if tail is None else tail.export_per_kwh])
+        blocks = _Blocks(case.slots, len(prices) - case.slots, case.slot_s)
+        worth = self.settings.end_worth_per_kwh
+        demand = None if self.load is None else np.append(self.load.demand_w, np.zeros(len(beyond)))
+        alone = self.settings.netting == "site"
+        return Stages(
+            hours=blocks.hours,
+            net_kw=blocks.mean(self._scenarios(len(beyond)) / 1000),
+            supply=Supply(
+                buy_per_kwh=blocks.mean(prices),
+                sell_per_kwh=blocks.mean(sells),
+                import_max_kw=case.import_max_w / 1000 if alone else float("inf"),
+                excess_per_kwh=_excess(case),
+                turbine=self.turbine,
+                load=None if self.load is None or demand is None else _with_demand(self.load, blocks.mean(demand)),
+            ),
+            end_worth_per_kwh=float(prices.mean()) * self.pool.eta_discharge if worth is None else worth,
+            late_per_kwh=self.settings.late_per_kwh,
+        )
+
+    def _scenarios(self, beyond: int) -> FloatArray:
+        """Net load of the group, W: (scenarios, slots + tail)."""
+        case, total = self.case, self.case.slots + beyond
+        mean = np.zeros(total)
+        for party in self.parties:
+            mean[: case.slots] += case.load_w.get(party, 0.0)
+            mean[case.slots :] += case.tail_net_w.get(party, 0.0) if beyond else 0.0
+        for asset in case.assets:
+            if asset.party in self.parties and isinstance(asset, FlexibleLoad):
+                mean[: case.slots] += asset.demand_w[: case.slots]
+            elif asset.party in self.parties and isinstance(asset, Pv):
+                mean[: case.slots] -= asset.available_w[: case.slots]
+        errors = [case.net_errors_w[party][:, :total] for party in self.parties if party in case.net_errors_w]
+        if not errors or self.settings.scenarios == 0:
+            return mean[None, :]
+        return np.asarray(mean[None, :] + np.sum(errors, axis=0)[: self.settings.scenarios])
+
+
+class _Blocks:
+    """Slots of the horizon as they are, those of the tail an hour at a time."""
+
+    def __init__(self, slots: int, tail: int, slot_s: int) -> None:
+        per = max(1, BLOCK_S // slot_s)
+        self._starts = np.concatenate([np.arange(slots), slots + np.arange(0, tail, per)])
+        self._counts = np.diff(np.append(self._starts, slots + tail))
+        self.hours = self._counts * slot_s / 3600
+
+    def mean(self, rows: FloatArray) -> FloatArray:
+        """(..., slots + tail) as (..., stages)."""
+        return np.asarray(np.add.reduceat(rows, self._starts, axis=-1) / self._counts)
+
+
+def _excess(case: Case) -> float:
+    """Price of import above the limit; a hard limit is given one that nothing outweighs."""
+    return HARD_PER_KWH if case.import_excess_per_kwh is None else case.import_excess_per_kwh
+
+
+HARD_PER_KWH = 1000.0
+"""Stands for a hard limit: physics is what it is, and a plan must exist."""
+
+
+def _with_demand(load: FlexibleLoad, demand_w: FloatArray) -> FlexibleLoad:
+    return FlexibleLoad(load.id, load.party, demand_w, load.curtail_max_pu, load.beta_per_kwh, load.beta2_per_kw2h)
+
+
+def _only(assets: Sequence[T], what: str) -> T | None:
+    if len(assets) > 1:
+        raise ControllerError(
+            f"{len(assets)} {what}", where="central", mend="central control plans one; use twostage for more"
+        )
+    return assets[0] if assets else None
+
+
+def _certificate(objective: float) -> Certificate:
+    """A dynamic program over a grid with scenarios: its own expectation, no bound on what will be."""
+    value = round(objective, 9)
+    return Certificate(
+        objective=value,
+        bound=None,
+        gap=None,
+        residuals={},
+        deviation_gain=None,
+        optimal="heuristic",
+        solver="dynamic program",
+        version="",
+        work={},
     )
-
-
-def _extended(load: FlexibleLoad, slots: int) -> FlexibleLoad:
-    """The load with no more to curtail in the tail, whose net load already holds its demand."""
-    demand = np.concatenate([load.demand_w, np.zeros(slots)])
-    return FlexibleLoad(load.id, load.party, demand, load.curtail_max_pu, load.beta_per_kwh, load.beta2_per_kw2h)
-
-
-def _orders(case: Case, site: Site, found: Foresight) -> Mapping[str, tuple[Order, ...]]:
-    """Orders of the horizon's slots from the program's powers and worths."""
-    slots, hours = case.slots, site.hours
-    orders: dict[str, tuple[Order, ...]] = {}
-    power_w = (found.discharged_wh - found.charged_wh) / hours
-    net_w = found.grid_wh / hours + power_w.sum(axis=0)
-    for k, unit in enumerate(site.storages):
-        others = net_w - (power_w.sum(axis=0) - power_w[k])
-        worth = found.value_per_kwh[k]
-        orders[unit.id] = tuple(
-            storage_order(
-                float(power_w[k, t]),
-                float(worth[t]),
-                float(site.tariff.import_per_kwh[t]),
-                float(site.tariff.export_per_kwh[t]),
-                unit,
-                float(others[t]),
-            )
-            for t in range(slots)
-        )
-    for k, turbine in enumerate(site.turbines):
-        orders[turbine.id] = tuple(_turbine_order(turbine, float(p)) for p in found.turbine_wh[k, :slots] / hours)
-    for k, load in enumerate(site.flexible):
-        left = load.demand_w[:slots] - found.curtailed_wh[k, :slots] / hours
-        rows = zip(left, found.curtailed_wh[k, :slots], strict=True)
-        orders[load.id] = tuple(Order("fixed", -round(w), round(w) if cut > 0.5 else FREE_W) for w, cut in rows)
-    return orders
-
-
-def _turbine_order(turbine: Turbine, p_w: float) -> Order:
-    """The relaxed commitment rounded: on from half its least power."""
-    power = 0 if p_w < turbine.p_min_w / 2 else round(max(p_w, turbine.p_min_w))
-    return Order("fixed", power, int(turbine.p_max_w))
 
 
 def _rounded(values: FloatArray) -> tuple[float, ...]:

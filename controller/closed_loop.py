@@ -14,11 +14,12 @@ import numpy as np
 
 from controller.baseline import MeterLoop, Netting, Operation, SiteSeries
 from controller.case import Asset, Case, FlexibleLoad, FloatArray, Party, Pv, Storage, Tariff, Turbine
-from controller.costs import Curtailment, TurbineUse
+from controller.costs import CostBreakdown, Curtailment, FeederLimit, TurbineUse
 from controller.dispatch import order_at
 from controller.errors import ControllerError
 from controller.forecast import Forecaster, History, Kind
 from controller.mechanism import Mechanism
+from controller.past_errors import PastErrors
 from controller.plan import Budget, Order, Plan, Stage
 from controller.rules import SlotOrders
 
@@ -47,6 +48,8 @@ class Scene:
     zone: str = "UTC"
     gates: tuple[int, ...] = (0,)
     """Slots at which a day-ahead plan is made; it reaches to the next gate, the last one to the end."""
+    feeder: FeederLimit | None = None
+    """Limit of the site's import and its price; the fast loop of site netting keeps it as far as storages reach."""
 
     def __post_init__(self) -> None:
         need = self.series.slots + WINDOW_SLOTS + TAIL_SLOTS
@@ -65,6 +68,10 @@ class Scene:
         """Prices of the run's own slots."""
         n = self.series.slots
         return Tariff(self.tariff.import_per_kwh[:n], self.tariff.export_per_kwh[:n])
+
+    def cost(self, operation: Operation) -> CostBreakdown:
+        """What an operation of this scene cost."""
+        return operation.cost(self.run_tariff, self.feeder)
 
     def history(self) -> History:
         """Past and realised slot means in one; a forecaster sees of it what had ended at the issue."""
@@ -123,7 +130,12 @@ class _Run:
     ) -> None:
         self.scene, self.mechanism, self.forecaster, self.budget = scene, mechanism, forecaster, budget
         self.history = scene.history()
-        self.loop = MeterLoop(scene.series, scene.storages, netting)
+        limit = float("inf") if scene.feeder is None else scene.feeder.import_max_w
+        self.loop = MeterLoop(scene.series, scene.storages, netting, limit)
+        self.scenarios = int(getattr(mechanism, "scenarios", 0))
+        self.errors = PastErrors(
+            self.history, forecaster, scene.series.parties, scene.flexible, WINDOW_SLOTS + TAIL_SLOTS
+        )
         self.machines = Machines(scene.turbines, scene.series.slots, scene.series.slot_s)
         self.cut_w = np.zeros((len(scene.flexible), scene.series.slots))
         self.day_ahead: list[Plan] = []
@@ -186,6 +198,9 @@ class _Run:
             day_ahead=self.day_ahead[-1] if stage == "intraday" and self.day_ahead else None,
             tail=Tariff(prices.import_per_kwh[after], prices.export_per_kwh[after]),
             tail_net_w=tail_net,
+            import_max_w=float("inf") if scene.feeder is None else scene.feeder.import_max_w,
+            import_excess_per_kwh=None if scene.feeder is None else scene.feeder.excess_per_kwh,
+            net_errors_w=self.errors.at(t_us, self.scenarios) if stage == "intraday" and self.scenarios else {},
         )
 
     def _assets(self, forecast: Mapping[str, FloatArray], slots: int) -> tuple[Asset, ...]:

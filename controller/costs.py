@@ -30,11 +30,26 @@ class CostBreakdown:
     """Compensation for curtailed demand."""
     end_soc: float
     """Energy that storages lost over the run (negative: gained) at its mean import price x discharge efficiency."""
+    excess: float = 0.0
+    """Price of import above a feeder's limit; 0 where there is none."""
 
     @property
     def total(self) -> float:
         """Sum of all parts."""
-        return self.import_ + self.export + self.fuel + self.wear + self.comfort + self.end_soc
+        return self.import_ + self.export + self.fuel + self.wear + self.comfort + self.end_soc + self.excess
+
+
+@dataclass(frozen=True, slots=True)
+class FeederLimit:
+    """What the site may draw from the grid, as a slot's mean power, and the price of each kWh above it."""
+
+    import_max_w: float
+    excess_per_kwh: float
+
+    def excess_cost(self, grid_wh: FloatArray, slot_s: int) -> float:
+        """Price of what was imported above the limit; grid_wh: array (slots,), import > 0."""
+        above_wh = np.maximum(np.asarray(grid_wh, dtype=np.float64) - self.import_max_w * slot_s / 3600, 0.0)
+        return float(above_wh.sum()) / 1000 * self.excess_per_kwh
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +89,7 @@ def run_cost(
     storages: Sequence[StorageUse] = (),
     turbines: Sequence[TurbineUse] = (),
     curtailments: Sequence[Curtailment] = (),
+    feeder: FeederLimit | None = None,
 ) -> CostBreakdown:
     """Cost of a run of the whole site.
 
@@ -91,6 +107,7 @@ def run_cost(
         wear=sum(wear_cost(use) for use in storages),
         comfort=sum(comfort_cost(use, hours) for use in curtailments),
         end_soc=sum(end_soc_cost(use, tariff) for use in storages),
+        excess=0.0 if feeder is None else feeder.excess_cost(grid_wh, slot_s),
     )
 
 

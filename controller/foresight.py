@@ -43,6 +43,8 @@ class Site:
     """Available PV: may be curtailed where a price is negative. None: never."""
     import_max_w: float = float("inf")
     export_max_w: float = float("inf")
+    import_excess_per_kwh: float | None = None
+    """None: import_max_w is hard. Else what a kWh above it costs on top of the tariff."""
 
     @property
     def slots(self) -> int:
@@ -128,7 +130,12 @@ def _first_worth(site: Site, stored_worth: Sequence[FloatArray]) -> float:
 def _grid(program: Program, site: Site) -> IntArray:
     """Import, export, PV curtailment (kWh) and the site's balance rows: import - export - ... = net load."""
     hours, tariff = site.hours, site.tariff
-    bought = program.add_columns("import", site.slots, cost=tariff.import_per_kwh, hi=_kwh(site.import_max_w, hours))
+    most = _kwh(site.import_max_w, hours)
+    soft = site.import_excess_per_kwh is not None and isfinite(most)
+    bought = program.add_columns("import", site.slots, cost=tariff.import_per_kwh, hi=np.inf if soft else most)
+    if soft:
+        above = program.add_columns("excess", site.slots, cost=float(site.import_excess_per_kwh or 0.0))
+        program.add_rows("limit", site.slots, (bought, 1.0), (above, -1.0), lo=-np.inf, hi=most)
     sold = program.add_columns("export", site.slots, cost=-tariff.export_per_kwh, hi=_kwh(site.export_max_w, hours))
     need = site.net_w * hours / 1000
     terms: list[Term] = [(bought, 1.0), (sold, -1.0)]

@@ -11,6 +11,7 @@ from controller.baseline import Netting, SiteSeries, no_control, rule
 from controller.case import FlexibleLoad, Party, Storage, Tariff, Turbine
 from controller.central import Central, Settings
 from controller.closed_loop import Machines, Scene, simulate_mechanism, slot_orders
+from controller.costs import FeederLimit
 from controller.errors import ControllerError
 from controller.forecast import Forecast, Forecaster, History, SimilarDays
 from controller.foresight import Site, perfect_foresight
@@ -135,3 +136,14 @@ def test_a_scene_that_cannot_be_run_is_refused() -> None:
         scene(tariff=Tariff(DAY, np.full(96, 0.08)))
     with pytest.raises(ControllerError, match="different series"):
         simulate_mechanism(scene(past={}), Central(), Oracle())
+
+
+def test_a_limit_is_kept_as_far_as_storages_reach_and_paid_for_beyond() -> None:
+    plain, limited = scene(), scene(feeder=FeederLimit(1500.0, 1.0))
+    without, within = (
+        simulate_mechanism(one, Central(), Oracle(), netting="site").operation for one in (plain, limited)
+    )
+    assert limited.cost(without).excess > 0
+    assert limited.cost(within).excess < 0.5 * limited.cost(without).excess
+    assert limited.cost(within).total < limited.cost(without).total
+    assert plain.cost(without).excess == 0.0
