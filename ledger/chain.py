@@ -6,7 +6,8 @@ Writing, opening, replaying and verifying all go through `Chain`, so they cannot
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -27,8 +28,6 @@ _HEADER: dict[str, type] = {
     "type": str,
     "v": int,
 }
-_NAMES = _HEADER.keys()
-_SIGNED_NAMES = {*_HEADER, "sig"}
 _VALUES = itemgetter(*_HEADER)
 _TYPES = list(_HEADER.values())
 _WORD = re.compile(r"[!-~]{1,128}").fullmatch
@@ -73,6 +72,16 @@ def same_content(data: bytes, draft: Draft) -> None:
         raise IdConflict(what, where="append", mend="an id names one content for ever")
 
 
+class _Mark(NamedTuple):
+    """Where a chain stood when `begin` was called, and the facts as they were before each entry since."""
+
+    size: int
+    ts: int
+    prev: str
+    tree: tlog.Frontier
+    undo: list[tuple[Iterable[tuple[Any, ...]], list[Any]]]
+
+
 Signing = Callable[[str, bytes], Mapping[str, str] | None]
 """(actor, message) -> sig, or None if there is no key of that actor."""
 
@@ -87,8 +96,7 @@ class Chain:
         self.prev = GENESIS_PREV
         self.tree = tlog.Frontier()
         self.state: dict[tuple[Any, ...], Any] = {}
-        self._before: tuple[int, int, str, tlog.Frontier] | None = None
-        self._undo: list[dict[tuple[Any, ...], Any]] = []
+        self._marks: list[_Mark] = []
 
     def seal(self, draft: Draft, now_us: int, signing: Signing) -> Row:
         """Make the next entry of a draft and apply it. Raises EntryRefused or CanonError, changing nothing."""
@@ -128,9 +136,8 @@ class Chain:
         self._fits(entry)
         facts = rules.changes(self.state, entry)
         leaf = tlog.leaf_hash(data)
-        if self._before is not None:
-            get = self.state.get
-            self._undo.append({key: get(key, _ABSENT) for key in facts})
+        if self._marks:
+            self._marks[-1].undo.append((facts, [*map(self.state.get, facts)]))
         self.state.update(facts)
         nodes = self.tree.push(leaf)
         postings = entry["body"]["postings"] if entry["type"] in rules.MOVES else _NOTHING
@@ -142,48 +149,68 @@ class Chain:
         """Size and root now."""
         return Head(self.size, self.tree.root().hex())
 
+    @property
+    def open(self) -> int:
+        """How often `begin` was called without a `commit` or `rollback` yet."""
+        return len(self._marks)
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """`begin`, and `rollback` unless what is done in it ends well; then `commit` or `rollback` is the caller's."""
+        self.begin()
+        good = False
+        try:
+            yield
+            good = True
+        finally:
+            if not good:
+                self.rollback()
+
     def begin(self) -> None:
-        """From here on all may be undone by `rollback`, until `commit`."""
-        self._before = (self.size, self.ts, self.prev, self.tree.copy())
-        self._undo = []
+        """From here on all may be undone by `rollback`, until `commit`. Several may be open, one after the other."""
+        self._marks.append(_Mark(self.size, self.ts, self.prev, self.tree.copy(), []))
 
     def commit(self) -> None:
-        """Keep what was done since `begin`."""
-        self._before, self._undo = None, []
+        """Keep what was done from the first `begin` still open to the one after it."""
+        del self._marks[0]
 
     def rollback(self) -> None:
-        """Return to where `begin` was called."""
-        if self._before is None:
-            return
-        self.size, self.ts, self.prev, self.tree = self._before
-        for before in reversed(self._undo):
-            for key, value in before.items():
-                if value is _ABSENT:
+        """Return to where the last `begin` still open was called."""
+        mark = self._marks.pop()
+        self.size, self.ts, self.prev, self.tree = mark[:4]
+        for facts, before in reversed(mark.undo):
+            for key, value in zip(facts, before, strict=True):
+                if value is None:  # no fact is
                     del self.state[key]
                 else:
                     self.state[key] = value
-        self.commit()
 
-    def touched(self) -> dict[str, tuple[int, int]]:
-        """Wallets changed since `begin`: account -> (micro, Wh)."""
-        return {key[1]: self.state[key] for facts in self._undo for key in facts if key[0] == "wallet"}
+    def wallets(self, rows: Iterable[Row]) -> dict[str, tuple[int, int]]:
+        """account -> (micro, Wh) now, of the accounts that these rows changed."""
+        accounts = {leg[0] for row in rows for leg in row.postings}
+        return {account: self.state["wallet", account] for account in accounts}
 
     def _fits(self, entry: dict[str, Any]) -> None:
         """Header: fields, types, place, chain, time. The rules look at the rest."""
-        if entry.keys() != _NAMES and entry.keys() != _SIGNED_NAMES:
+        try:
+            values = _VALUES(entry)
+        except KeyError:
+            values = ()
+        if not values or len(entry) != len(_TYPES) + ("sig" in entry):
             raise EntryRefused("not the fields of an entry", where=f"entry {self.size}", mend=", ".join(_HEADER))
-        if list(map(type, _VALUES(entry))) != _TYPES:
+        if [*map(type, values)] != _TYPES:
             wrong = next(name for name, kind in _HEADER.items() if type(entry[name]) is not kind)
             raise EntryRefused(f"{wrong} is not {_HEADER[wrong].__name__}", where=f"entry {self.size}")
-        if entry["v"] != VERSION:
-            rules_refuse(entry, f"entry version {entry['v']}, this program knows {VERSION}")
-        if entry["log"] != self.log:
-            rules_refuse(entry, f"belongs to log {entry['log']!r}, this is {self.log!r}")
-        if entry["seq"] != self.size or entry["prev"] != self.prev:
+        _, by, identity, log, prev, _, seq, ts, _, version = values
+        if version != VERSION:
+            rules_refuse(entry, f"entry version {version}, this program knows {VERSION}")
+        if log != self.log:
+            rules_refuse(entry, f"belongs to log {log!r}, this is {self.log!r}")
+        if seq != self.size or prev != self.prev:
             rules_refuse(entry, f"does not follow entry {self.size - 1}: seq or prev differs")
-        if entry["ts"] <= self.ts:
-            rules_refuse(entry, f"time {entry['ts']} is not after that of the entry before ({self.ts})")
-        if not (_WORD(entry["id"]) and _WORD(entry["by"])):
+        if ts <= self.ts:
+            rules_refuse(entry, f"time {ts} is not after that of the entry before ({self.ts})")
+        if not (_WORD(identity) and _WORD(by)):
             rules_refuse(entry, "id and by are 1 to 128 printable ASCII characters without space")
 
 
@@ -192,5 +219,4 @@ def rules_refuse(entry: Mapping[str, Any], why: str) -> None:
     raise EntryRefused(why, where=f"entry {entry['seq']} ({entry['type']} {entry['id']})")
 
 
-_ABSENT = object()
 _NOTHING: tuple[Any, ...] = ()

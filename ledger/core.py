@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from fractions import Fraction
+from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
-from types import MappingProxyType, TracebackType
+from types import TracebackType
 from typing import Any, TypeVar
 
-from ledger import canon, drafts, note, places, rules, start, tlog
-from ledger.chain import Chain, Draft, Head, Row, Signing
-from ledger.errors import CanonError, ClockBehind, EntryRefused, LedgerBroken, LedgerError, NoteError, ProofError
+from ledger import drafts, note, places, rules, start, tlog
+from ledger.chain import Chain, Draft, Row, Signing
+from ledger.errors import CanonError, ClockBehind, EntryRefused, LedgerBroken, LedgerError, NoteError
+from ledger.flight import Flight
 from ledger.keys import KeyRing
-from ledger.rate import onchain_rate
+from ledger.port import LogStore
+from ledger.reading import Reading
 from ledger.sealing import CLOCK_LIMIT_US, Known, Receipt, sealed, sealed_each
 
 Result = TypeVar("Result")
+Sealing = Callable[[Chain, Sequence[Draft], Known, int, Signing], tuple[list[Row], list[Result]]]
 
 
-class Ledger:
+class Ledger(Reading):
     """One log, open. Use as a context manager; `close` signs the head and releases the writer's lock."""
 
     def __init__(
@@ -34,11 +38,13 @@ class Ledger:
     ) -> None:
         """For `create` and `open` only."""
         self.folder, self.name = folder, name
-        self._store, self._chain, self._lock_handle = started.store, started.chain, started.lock
+        self._store: LogStore = started.store
+        self._chain, self._lock_handle = started.chain, started.lock
         self._keys, self._now_us = keys, now_us
         self._failures: tuple[type[Exception], ...] = (*started.store.failures, OSError, UnicodeEncodeError)
         self._broken = ""
         self._busy = Lock()
+        self._flight = Flight()
 
     @classmethod
     def create(
@@ -96,16 +102,6 @@ class Ledger:
             ledger.append("tool.rules", change, id=f"rul:{chain.size}", by=chain.log)
         return ledger
 
-    @property
-    def log(self) -> str:
-        """The log's name (origin of its checkpoints)."""
-        return self._chain.log
-
-    @property
-    def state(self) -> rules.State:
-        """The rules' facts at the head, read only."""
-        return MappingProxyType(self._chain.state)
-
     def append(self, type: str, body: Mapping[str, Any], *, id: str, by: str) -> Receipt:
         """Append one entry durably; see append_many."""
         return self.append_many([Draft(type, body, id, by)])[0]
@@ -123,9 +119,22 @@ class Ledger:
         """Append those that are allowed in one durable transaction; the others' places hold the refusal."""
         return self._append(drafts, sealed_each)
 
-    def head(self) -> Head:
-        """Size and root now."""
-        return self._chain.head()
+    def append_later(self, drafts: Sequence[Draft]) -> tuple[list[Receipt | EntryRefused | CanonError], Future[None]]:
+        """As append_each, but what is returned holds only once the future is done; it carries what the store raised.
+
+        Beside the store's write the next batch may be made. Raises LedgerBroken if the write before it has failed.
+        """
+        with self._busy:
+            rows, results = self._sealed(drafts, sealed_each)
+            self._land()
+            if not rows:
+                return results, self._flight.empty()
+            return results, self._flight.start(self._store, rows, self._chain.wallets(rows))
+
+    def settle(self) -> None:
+        """Wait until all that was appended is durable. Raises LedgerBroken if the store failed."""
+        with self._busy:
+            self._land()
 
     def checkpoint(self) -> str:
         """Sign the head, keep it in the database and as a pin outside; returns the note, with what it has gained.
@@ -133,6 +142,7 @@ class Ledger:
         Raises ClockBehind while the clock is behind the entries.
         """
         with self._busy:
+            self._land()
             if self._behind(self._ready()):
                 raise ClockBehind(
                     "the clock is behind the last entry", where=self.log, mend="set it right, then append"
@@ -150,6 +160,7 @@ class Ledger:
         """Keep a head of this log that has gained cosignatures. Raises NoteError if it is none of this key and log."""
         head = note.Checkpoint.parse(note.Note.parse(signed).text)
         with self._busy:
+            self._land()
             self._ready()
             own = note.Note.parse(signed).verify([self._log_signer().verifier])
             if not own or not 0 < head.size <= self._chain.size:
@@ -158,49 +169,11 @@ class Ledger:
                 raise NoteError(f"not the root at {head.size}", where="keep", mend="keep what checkpoint returned")
             self._keep(head.size, signed)
 
-    def inclusion(self, seq: int, size: int | None = None) -> list[bytes]:
-        """Audit path of entry `seq` in the tree of `size` entries (now, if not given). Raises ProofError."""
-        return tlog.inclusion(self._store.node, seq, self._within(size))
-
-    def consistency(self, first: int, second: int | None = None) -> list[bytes]:
-        """Proof that the head at `second` (now) extends the one at `first`. Raises ProofError."""
-        return tlog.consistency(self._store.node, first, self._within(second))
-
-    def data(self, seq: int) -> bytes:
-        """Canonical bytes of one entry. Raises LedgerError if there is none."""
-        data = self._store.data(seq)
-        if data is None:
-            raise LedgerError(f"no entry {seq}", where=self.log, mend=f"there are {self._chain.size}")
-        return data
-
-    def entry(self, seq: int) -> dict[str, Any]:
-        """One entry. Raises LedgerError if there is none."""
-        return canon.loads(self.data(seq))
-
-    def find(self, id: str) -> Receipt | None:
-        """Where the entry of this id stands; None if there is none."""
-        found = self._store.find([id]).get(id)
-        return None if found is None else Receipt(found[0], found[1].hex(), "exists")
-
-    def entries(self, start: int = 0) -> list[dict[str, Any]]:
-        """Entries from `start` on."""
-        return [canon.loads(row[5]) for row in self._store.rows(start)]
-
-    def replay(self) -> Head:
-        """Re-execute all entries from nothing; returns the head found. Raises LedgerBroken where one does not hold."""
-        return start.replayed(self._store, self.folder, self.name).head()
-
-    def onchain_rate(self, since_us: int, until_us: int) -> Fraction:
-        """Automatically settled requests / all transaction requests, over slots starting in [since, until)."""
-        return onchain_rate([self._chain.state], since_us, until_us)
-
-    def wallets(self) -> dict[str, tuple[int, int]]:
-        """account -> (balance in micro-currency, Wh given), from the rules' state."""
-        return {key[1]: value for key, value in sorted(self._chain.state.items(), key=repr) if key[0] == "wallet"}
-
     def close(self) -> None:
         """Sign the head if it is not signed yet (and may be), and let go of the log."""
         try:
+            with suppress(LedgerBroken):  # whoever waits for that batch is told
+                self.settle()
             if self._lock_handle is not None and not self._broken and self._now_us is not None:
                 last = self._store.last_checkpoint()
                 if (last is None or last[0] < self._chain.size) and not self._behind(self._now_us()):
@@ -216,36 +189,44 @@ class Ledger:
     ) -> None:
         self.close()
 
-    def _append(
-        self,
-        items: Sequence[Draft],
-        seal: Callable[[Chain, Sequence[Draft], Known, int, Signing], tuple[list[Row], list[Result]]],
-    ) -> list[Result]:
+    def _append(self, items: Sequence[Draft], seal: Sealing[Result]) -> list[Result]:
         with self._busy:
-            now = self._ready()
-            try:
-                known = self._store.find([item.id for item in items])
-            except self._failures as error:
-                raise LedgerError(f"ids: {error}", where="append", mend="ids are ASCII words") from error
-            self._chain.begin()
-            try:
-                rows, results = seal(self._chain, items, known, now, self._sign)
-            except BaseException:
-                self._chain.rollback()
-                raise
-            self._commit(rows)
+            self._land()
+            rows, results = self._sealed(items, seal)
+            if rows:
+                try:
+                    self._store.write(rows, self._chain.wallets(rows))
+                except self._failures as error:
+                    self._chain.rollback()
+                    raise self._break(error) from error
+                self._chain.commit()
             return results
 
-    def _commit(self, rows: Sequence[Row]) -> None:
+    def _sealed(self, items: Sequence[Draft], seal: Sealing[Result]) -> tuple[list[Row], list[Result]]:
+        """Rows to store, with the chain open behind them; without rows it is as before."""
+        now = self._ready()
+        try:
+            known = self._store.find([item.id for item in items])
+        except self._failures as error:
+            raise LedgerError(f"ids: {error}", where="append", mend="ids are ASCII words") from error
+        known.update(self._flight.known(items))
+        with self._chain.batch():
+            rows, results = seal(self._chain, items, known, now, self._sign)
         if not rows:
             self._chain.rollback()
+        return rows, results
+
+    def _land(self) -> None:
+        """Wait for the batch on its way to the store: it is kept, or it and what was made after it is undone."""
+        if not self._flight.waiting:
             return
-        try:
-            self._store.write(rows, self._chain.touched())
-        except self._failures as error:
+        error = self._flight.land()
+        if error is None:
+            self._chain.commit()
+            return
+        while self._chain.open:
             self._chain.rollback()
-            raise self._break(error) from error
-        self._chain.commit()
+        raise self._break(error) from error
 
     def _keep(self, size: int, signed: str) -> None:
         """In the database, then as the pin, which never goes back to a smaller head."""
@@ -267,7 +248,7 @@ class Ledger:
             raise LedgerError("open for reading only", where=self.log, mend="open with now_us and without readonly")
         return self._now_us()
 
-    def _break(self, error: Exception) -> LedgerBroken:
+    def _break(self, error: BaseException) -> LedgerBroken:
         self._broken = f"the store failed: {error}"
         return LedgerBroken(self._broken, where=self.log, mend="close, reopen and verify; nothing is retried")
 
@@ -282,12 +263,8 @@ class Ledger:
             raise LedgerError("no keys", where=self.log, mend="open with the ledger's keys")
         return self._keys.signer(self.log, self._chain.state.get(("generation", self.log), 0))
 
-    def _within(self, size: int | None) -> int:
-        if size is not None and size > self._chain.size:
-            raise ProofError(f"size {size}, the log has {self._chain.size}", where=self.log)
-        return self._chain.size if size is None else size
-
     def _release(self) -> None:
+        self._flight.close()
         self._store.close()
         if self._lock_handle is not None:
             os.close(self._lock_handle)

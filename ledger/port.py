@@ -66,6 +66,10 @@ class LogStore(LogReader, Protocol):
         """Entries and all that follows from them in one durable transaction, or nothing of it."""
         ...
 
+    def write_beside(self, rows: Sequence[Row], wallets: Mapping[str, tuple[int, int]]) -> None:
+        """As `write`, for a thread beside one that computes: as few switches between them as the engine allows."""
+        ...
+
     def put_checkpoint(self, size: int, note: str) -> None:
         """Keep a signed head, durably."""
         ...

@@ -10,6 +10,7 @@ from ledger.errors import EntryRefused
 
 State = Mapping[tuple[Any, ...], Any]
 Changes = dict[tuple[Any, ...], Any]
+"""Facts that an entry sets; none is None."""
 Entry = Mapping[str, Any]
 Posting = tuple[str, int, int]
 """(account, micro-currency received, Wh given). Money sums to zero in every entry, energy once a slot is closed."""

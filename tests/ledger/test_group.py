@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 
 import pytest
@@ -76,3 +77,32 @@ def test_what_was_submitted_is_appended_before_it_stops(village):
     futures = [group.submit([dispatch(n)]) for n in range(600)]
     group.close()
     assert [future.result()[0].status for future in futures] == ["appended"] * 600
+
+
+def test_an_id_on_its_way_to_the_store_is_known(village):
+    ledger, size = village.ledger, village.ledger.head().size
+    (first,), written = ledger.append_later([dispatch(1)])
+    again, conflict = ledger.append_later([dispatch(1), dispatch(1, "other")])[0]
+    assert (first.seq, first.status) == (size, "appended")
+    assert (again.seq, again.status) == (size, "exists")
+    assert isinstance(conflict, IdConflict)
+    assert written.done()
+    assert ledger.head().size == size + 1
+    assert verify(village.folder).ok
+
+
+def test_a_write_that_fails_undoes_what_was_made_after_it(village):
+    ledger, before = village.ledger, village.ledger.head()
+    state = dict(ledger.state)
+    ledger._store._db.execute(
+        "CREATE TEMP TRIGGER full BEFORE INSERT ON entry BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+    )
+    _, written = ledger.append_later([dispatch(1)])
+    with pytest.raises(LedgerBroken, match="disk full"):
+        ledger.append_later([dispatch(2)])
+    assert isinstance(written.exception(), sqlite3.Error)
+    assert ledger.head() == before
+    assert dict(ledger.state) == state
+    ledger.close()
+    village.reopen()
+    assert village.ledger.head() == before
