@@ -15,6 +15,7 @@ from devices.readings import ProcessImage
 from twin import assets
 from twin.assets import TurbineRuns
 from twin.history import History
+from twin.network import limits_at
 from twin.site.schema import Site
 from twin.span import DAY_US, Gate
 
@@ -53,7 +54,7 @@ class CaseBuilder:
         self._site, self._history, self._prices = site, history, prices
         self._image, self._turbines, self._max_age_s, self._keep = image, turbines, max_age_s, keep
         self._slot_us = site.time.slot_s * 1_000_000
-        self._gate = Gate.of(site)
+        self._gate, self._limits_at = Gate.of(site), limits_at(site)
         self._forecaster = SimilarDays()
         self._last_soc: dict[str, float] = {}
         self._ledger = ledger
@@ -71,6 +72,9 @@ class CaseBuilder:
         loads = {party.id: forecast.get(f"load/{party.id}", nothing) for party in site.parties if party.role != "grid"}
         found, steered = self._assets(forecast, t_us, slots)
         facts = self._ledger()
+        network = site.network
+        # A day is planned by what always holds; a window by what holds when its first slot, which is applied, begins.
+        limits_w = self._limits_at(t_us) if stage == "intraday" else (network.import_max_w, network.export_max_w)
         return Case(
             onchain_rate=facts.onchain_rate,
             reputation=facts.reputation,
@@ -81,8 +85,8 @@ class CaseBuilder:
             assets=found,
             load_w={party: row[:slots] for party, row in loads.items()},
             tariff=Tariff(prices.import_per_kwh[:slots], prices.export_per_kwh[:slots]),
-            import_max_w=site.network.import_max_w,
-            export_max_w=site.network.export_max_w,
+            import_max_w=limits_w[0],
+            export_max_w=limits_w[1],
             day_ahead=day_ahead if stage == "intraday" else None,
             tail=Tariff(prices.import_per_kwh[slots:], prices.export_per_kwh[slots:]),
             tail_net_w={party: row[slots:] + steered.get(party, 0.0) for party, row in loads.items()},

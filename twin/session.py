@@ -17,6 +17,7 @@ from twin.cases import CaseBuilder
 from twin.clock import AnyClock, WallClock
 from twin.feed import Feed
 from twin.history import History
+from twin.network import limits_at
 from twin.planner import Planner
 from twin.recording import RecordingWriter
 from twin.service import Service
@@ -121,7 +122,7 @@ class Session:
             cap_w=site.control.cap_w,
             cap_ramp_w_s=site.control.ramp_w_s,
             silence_s=site.time.lease_s,
-            grid_limits=lambda _t_us: (site.network.import_max_w, site.network.export_max_w),
+            grid_limits=limits_at(site),
             journal=lambda command: self.service.command(command),
             lockstep=self._clock.lockstep,
             announce=True,

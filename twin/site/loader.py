@@ -32,7 +32,7 @@ from twin.site.schema import (
     TimeSpec,
     TurbineCost,
 )
-from twin.site.sections import TOP, block, budget
+from twin.site.sections import TOP, block, budget, limits
 
 _COST_TYPES: dict[str, type[TurbineCost] | type[StorageCost] | type[LoadCost]] = {
     "turbine": TurbineCost,
@@ -137,7 +137,7 @@ def _build(top: Record, path: Path, data: Path | None, sha256: str) -> Site:
         tariff=TariffSpec(_price(top["tariff"]["import"]), _price(top["tariff"]["export_per_kwh"])),
         data=data,
         broker=_broker(top["broker"], path.parent),
-        network=NetworkSpec(**_given(top["network"])),
+        network=_network(top["network"]),
         parties=tuple(Party(record["id"], record["role"]) for record in top["parties"]),
         links=tuple(LinkSpec(**record.values) for record in top["links"]),
         devices=devices,
@@ -202,6 +202,11 @@ def _mechanism(record: Record | None) -> MechanismSpec:
     if record is None:
         return MechanismSpec()
     return MechanismSpec(record["name"], budget(record["budget"]))
+
+
+def _network(record: Record | None) -> NetworkSpec:
+    given = _given(record)
+    return NetworkSpec(**given | {"times": tuple(limits(row) for row in given.get("times", ()))})
 
 
 def _price(value: Any) -> Price:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,6 +59,25 @@ class ControlSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Hours:
+    """From `start_min` to `end_min`, local minutes of the day, on `days` of `months`."""
+
+    start_min: int
+    end_min: int
+    """Up to 1440; smaller than start_min = over midnight (the part after midnight counts for its own day)."""
+    days: Days = "all"
+    months: tuple[int, ...] = tuple(range(1, 13))
+
+    def applies(self, month: int, weekday: int, minute: int) -> bool:
+        """Whether a local minute of the day lies in them; weekday 0 = Monday."""
+        if month not in self.months or (self.days != "all" and (weekday >= 5) != (self.days == "weekend")):
+            return False
+        if self.start_min < self.end_min:
+            return self.start_min <= minute < self.end_min
+        return minute >= self.start_min or minute < self.end_min
+
+
+@dataclass(frozen=True, slots=True)
 class TariffBlock:
     """A time-of-use price: applies on `days` of `months` from `start_min` to `end_min`, local minutes of the day."""
 
@@ -70,11 +90,7 @@ class TariffBlock:
 
     def applies(self, month: int, weekday: int, minute: int) -> bool:
         """Whether this block prices a local minute of the day; weekday 0 = Monday."""
-        if month not in self.months or (self.days != "all" and (weekday >= 5) != (self.days == "weekend")):
-            return False
-        if self.start_min < self.end_min:
-            return self.start_min <= minute < self.end_min
-        return minute >= self.start_min or minute < self.end_min
+        return Hours(self.start_min, self.end_min, self.days, self.months).applies(month, weekday, minute)
 
 
 Price = str | float | tuple[TariffBlock, ...]
@@ -103,11 +119,31 @@ class BrokerChoice:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitBlock:
+    """Limits at the grid meter that hold at certain hours, W, both >= 0."""
+
+    hours: Hours
+    import_max_w: float = float("inf")
+    export_max_w: float = float("inf")
+
+
+@dataclass(frozen=True, slots=True)
 class NetworkSpec:
     """Limits at the grid meter, W, both >= 0; infinite where not given."""
 
     import_max_w: float = float("inf")
     export_max_w: float = float("inf")
+    times: tuple[LimitBlock, ...] = ()
+    """What holds besides at certain hours, as when the network's operator dims; the tightest counts."""
+
+    def at(self, local: dt.datetime) -> tuple[float, float]:
+        """(largest import, largest export) at a local time."""
+        minute = local.hour * 60 + local.minute
+        now = [one for one in self.times if one.hours.applies(local.month, local.weekday(), minute)]
+        return (
+            min(self.import_max_w, *(one.import_max_w for one in now), math.inf),
+            min(self.export_max_w, *(one.export_max_w for one in now), math.inf),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from twin.document.fields import (
 )
 from twin.document.fields import text as free_text
 from twin.document.nodes import Item
-from twin.site.schema import SCHEMA, TariffBlock
+from twin.site.schema import SCHEMA, Hours, LimitBlock, TariffBlock
 
 _CLOCK_TIME = matching(r"([01]\d|2[0-3]):[0-5]\d", 'a time of day like "07:30"')
 _BLOCK_TIME = matching(r"([01]\d|2[0-3]):[0-5]\d|24:00", 'a time of day like "16:00", at most "24:00",')
@@ -71,6 +71,12 @@ BLOCK: Shape = {
     "months": Field(rows(whole(1, 12)), tuple(range(1, 13))),
     "per_kwh": Field(number(-100, 100)),
 }
+LIMITS: Shape = {
+    **{key: field for key, field in BLOCK.items() if key != "per_kwh"},
+    "import_max_w": Field(optional(number(0)), None),
+    "export_max_w": Field(optional(number(0)), None),
+}
+"""Limits at the grid meter at certain hours."""
 BUDGET: Shape = {
     "gap": Field(number(above=0, hi=1), 0.01),
     "rounds": Field(whole(0, 10_000), 3),
@@ -139,7 +145,13 @@ TOP: Shape = {
         None,
     ),
     "network": Field(
-        section({"import_max_w": Field(optional(number(0)), None), "export_max_w": Field(optional(number(0)), None)}),
+        section(
+            {
+                "import_max_w": Field(optional(number(0)), None),
+                "export_max_w": Field(optional(number(0)), None),
+                "times": Field(rows(section(LIMITS)), None),
+            }
+        ),
         None,
     ),
     "parties": Field(
@@ -197,6 +209,13 @@ def block(record: Record) -> TariffBlock:
     return TariffBlock(
         minutes(record["from"]), minutes(record["to"]), record["per_kwh"], record["days"], tuple(record["months"])
     )
+
+
+def limits(record: Record) -> LimitBlock:
+    """Checked limits of certain hours as a value."""
+    hours = Hours(minutes(record["from"]), minutes(record["to"]), record["days"], tuple(record["months"]))
+    given = {key: record[key] for key in ("import_max_w", "export_max_w") if record[key] is not None}
+    return LimitBlock(hours, **given)
 
 
 def minutes(clock: str) -> int:

@@ -121,6 +121,7 @@ BREAKS: list[tuple[str, str, str, str]] = [
     ("broker: {port: 18830}", "broker: {port: 70000}", "70000", "broker.port: 70000 is out of range; a whole number from 0 to 65535 is wanted"),
     ("broker: {port: 18830}", "broker: {password: x}", "password: x", "broker.password: unknown field; allowed: embedded, host, port, tls_ca, username"),
     ("broker: {port: 18830}", "network: {import_max_w: -1}", "import_max_w", "network.import_max_w: -1 is out of range; a number of at least 0 is wanted"),
+    ("broker: {port: 18830}", 'network: {times: [{from: "17:00", to: "20:00", per_kwh: 1}]}', "20:00", "network.times[0].per_kwh: unknown field; allowed: days, export_max_w, from, import_max_w, months, to"),
     ("vpp, role: operator", "vpp, role: prosumer", "{id: vpp", "parties: no party of role operator; exactly one is needed: the one who runs the site"),
     ("home-1, role: prosumer", "home-1, role: operator", "{id: home-1,", "parties[1].role: operator is already vpp (line 19); exactly one party is operator"),
     ("home-1, role: prosumer", "home-1, role: owner", "{id: home-1,", "parties[1].role: 'owner' is not known; allowed: prosumer, operator, grid"),
