@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import numpy as np
@@ -12,7 +12,7 @@ from controller.case import FloatArray
 from controller.errors import ControllerError
 
 Kind = Literal["load", "pv"]
-Method = Literal["similar_days", "persistence", "flat"]
+Method = Literal["similar_days", "week_mean", "boosting", "persistence", "flat"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """Expected mean powers of the coming slots, W, with the persistence forecast beside."""
+    """Expected mean powers of the coming slots, W, with the baselines beside."""
 
     start_us: int
     slot_s: int
@@ -75,6 +75,10 @@ class Forecast:
     """End of the newest slot that was used: never after the issue."""
     notes: tuple[str, ...] = ()
     """What a reader must know, e.g. that history was too short."""
+    same_weekday: Mapping[str, FloatArray] = field(default_factory=dict)
+    """Each slot as the newest known one of the same weekday and time of day: the second baseline."""
+    quantiles: Mapping[str, Mapping[float, FloatArray]] = field(default_factory=dict)
+    """Quantile in (0, 1) -> values >= 0 that rise with it; empty where no interval is known."""
 
 
 class Forecaster(Protocol):

@@ -14,13 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from controller.case import FloatArray
-from controller.errors import ControllerError
-from controller.forecast.calendar import DAY_S, Calendar
-from controller.forecast.history import Forecast, History, Kind, Method
+from controller.forecast.calendar import Calendar
+from controller.forecast.history import Forecast, History
+from controller.forecast.parts import FULL_DAYS, Part, assembled, known_mean
 from controller.forecast.tables import DayTable, smoothed
-
-FULL_DAYS = 7
-"""Below so many days of history the forecast is persistence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,38 +67,26 @@ class SimilarDays:
 
     def forecast(self, history: History, issue_us: int, slots: int, slot_s: int) -> Forecast:
         """See controller.forecast.history.Forecaster. Costs about 4 ms for 16 series and a day ahead."""
-        if slot_s != history.slot_s:
-            raise ControllerError(f"slots of {slot_s} s, history has {history.slot_s} s", where="forecast")
         days = max(self.load.days, self.pv.days, FULL_DAYS) + 3
-        known = history.until(issue_us).newest(days * DAY_S // slot_s)
-        mean: dict[str, FloatArray] = {}
-        persistence: dict[str, FloatArray] = {}
-        methods: dict[str, Method] = {}
-        kinds: tuple[Kind, ...] = ("load", "pv")
-        for kind in kinds:
-            names = sorted(name for name in known.series if known.kinds[name] == kind)
-            if names:
-                part = _Part(known, names, kind, slots)
-                rows = self._load(part) if kind == "load" else self._pv(part)
-                _merge(part, rows, mean, persistence, methods)
-        short = sorted(name for name, method in methods.items() if method != "similar_days")
-        note = f"less than {FULL_DAYS} days of history, persistence instead: {', '.join(short)}"
-        return Forecast(known.end_us, slot_s, mean, persistence, methods, known.end_us, (note,) if short else ())
+        return assembled(history, issue_us, slots, slot_s, days, "similar_days", self._rows)
 
-    def _load(self, part: _Part) -> FloatArray:
+    def _rows(self, part: Part) -> FloatArray:
+        return self._load(part) if part.kind == "load" else self._pv(part)
+
+    def _load(self, part: Part) -> FloatArray:
         model, table = self.load, part.table(self.load.days + 2)
         ahead, past = part.ahead, part.last_day
         expected = _profiles(model, table, ahead, part.slot_s)
         error = part.rows[:, -past.day.size :] - _profiles(model, table, past, part.slot_s)
         hour = part.hour
-        own = _mean(error[:, -hour:], axis=1)[:, None]
-        weather = _mean(_mean(error, axis=1)[:, None], axis=0)[None, :]
+        own = known_mean(error[:, -hour:], axis=1)[:, None]
+        weather = known_mean(known_mean(error, axis=1)[:, None], axis=0)[None, :]
         hours = part.hours_ahead
         going_on = own * model.last_hour * np.exp(-hours / model.last_hour_decay_h)
         going_on = going_on + weather * model.last_day * np.exp(-hours / model.last_day_decay_h)
         return np.maximum(expected + going_on, 0.0)
 
-    def _pv(self, part: _Part) -> FloatArray:
+    def _pv(self, part: Part) -> FloatArray:
         model, table = self.pv, part.table(self.pv.days + 1)
         ages = table.days[-1] - table.days
         envelope = table.upper(model.envelope)
@@ -114,56 +99,6 @@ class SimilarDays:
         weight = trust[:, None] * model.last_hour * np.exp(-part.hours_ahead / model.last_hour_decay_h)
         slot = part.ahead.slot_of_day
         return envelope[:, slot] * ((1 - weight) * usual[:, slot] + weight * index[:, None])
-
-
-class _Part:
-    """The series of one kind, with the calendars they live by."""
-
-    def __init__(self, known: History, names: list[str], kind: Kind, slots: int) -> None:
-        self.names, self.slot_s = names, known.slot_s
-        self.rows = np.array([known.series[name] for name in names], dtype=np.float64)
-        zone = known.zone if kind == "load" else "UTC"
-        if known.slots == 0 or not np.isfinite(self.rows).any(axis=1).all():
-            empty = [name for name, row in zip(names, self.rows, strict=True) if not np.isfinite(row).any()]
-            raise ControllerError(
-                f"no known value before the issue: {', '.join(empty)}", where="forecast", mend="give it history"
-            )
-        self._past = Calendar.of(known.start_us, known.slots, known.slot_s, zone)
-        self.ahead = Calendar.of(known.end_us, slots, known.slot_s, zone)
-        count = min(known.slots, DAY_S // known.slot_s)
-        self.last_day = Calendar(self._past.day[-count:], self._past.slot_of_day[-count:])
-        self.hour = min(max(1, 3600 // known.slot_s), known.slots)
-        """Slots of the last hour."""
-        self.hours_ahead = np.arange(slots)[None, :] * known.slot_s / 3600
-
-    def table(self, days: int) -> DayTable:
-        """Known values of the newest days."""
-        return DayTable.of(self.rows, self._past, self.slot_s, days)
-
-    def known_days(self) -> FloatArray:
-        """Days' worth of known values in the newest FULL_DAYS + 1 days, per series."""
-        table = self.table(FULL_DAYS + 1)
-        return np.asarray(np.isfinite(table.values).sum(axis=(1, 2)) * self.slot_s / DAY_S)
-
-
-def _merge(
-    part: _Part,
-    rows: FloatArray,
-    mean: dict[str, FloatArray],
-    persistence: dict[str, FloatArray],
-    methods: dict[str, Method],
-) -> None:
-    """Take each series' forecast; where history is short or a slot unknown, persistence, else the mean of all known."""
-    newest = part.table(FULL_DAYS + 1).newest()[:, part.ahead.slot_of_day]
-    level = _mean(part.rows, axis=1)
-    days = part.known_days()
-    for k, name in enumerate(part.names):
-        gaps = ~np.isfinite(newest[k])
-        persistence[name] = np.where(gaps, level[k], newest[k])
-        if days[k] < FULL_DAYS - 1e-9:
-            mean[name], methods[name] = persistence[name], "flat" if gaps.any() else "persistence"
-        else:
-            mean[name], methods[name] = np.where(np.isfinite(rows[k]), rows[k], persistence[name]), "similar_days"
 
 
 def _profiles(model: LoadModel, table: DayTable, calendar: Calendar, slot_s: int) -> FloatArray:
@@ -191,11 +126,3 @@ def _cloud_index(model: PvModel, measured: FloatArray, envelope: FloatArray) -> 
     index = np.divide(mixed_power, mixed_clear, out=np.ones_like(power), where=mixed_clear > 0)
     level = mixed_clear / np.maximum(known.sum(axis=1), 1)
     return np.clip(index, 0.0, model.index_max), level / (level + model.dim_w)
-
-
-def _mean(values: FloatArray, axis: int) -> FloatArray:
-    """Mean of the known values; 0 where none is."""
-    known = np.isfinite(values)
-    count = known.sum(axis=axis)
-    total = np.where(known, values, 0.0).sum(axis=axis)
-    return np.asarray(np.divide(total, count, out=np.zeros(np.shape(total)), where=count > 0))
