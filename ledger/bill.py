@@ -39,6 +39,8 @@ def bill(folder: Path, party: str, since_us: int, until_us: int, zone: tzinfo = 
         "since": datetime.fromtimestamp(since_us / 1e6, zone).isoformat(),
         "until": datetime.fromtimestamp(until_us / 1e6, zone).isoformat(),
         "lines": lines,
+        "taken_wh": -sum(line["wh"] for line in lines if line["wh"] < 0),
+        "given_wh": sum(line["wh"] for line in lines if line["wh"] > 0),
         "total_wh": sum(line["wh"] for line in lines),
         "total_micro": sum(line["micro"] for line in lines),
         "rounding_milli_micro": sum(line["rounding_milli_micro"] for line in lines),
@@ -69,7 +71,8 @@ def _line(line: dict[str, Any], entries: _Entries, party: str, zone: tzinfo) -> 
         "quality": of.get("quality", ""),
         "revision": metered.get("rev", 0),
         "price_micro": rate,
-        "price_origin": _origin(of, priced) if mine else "",
+        "price_origin": _origin(of) if mine else "",
+        "price_entry": _priced(priced) if mine and priced else {},
         "exact_milli_micro": exact,
         "micro": line["micro"],
         "rounding_milli_micro": line["micro"] * 1000 - exact if rate else 0,
@@ -78,17 +81,21 @@ def _line(line: dict[str, Any], entries: _Entries, party: str, zone: tzinfo) -> 
     }
 
 
-def _origin(body: dict[str, Any], priced: dict[str, Any] | None) -> str:
+def _origin(body: dict[str, Any]) -> str:
     """Where a line's price comes from, in words."""
     if "contract" in body:
         return f"contract {body['contract']}"
     if "flow_wh" in body and "of" in body:
         share = f"{body['wh']} of {body['flow_wh']} Wh of all such parties"
         return f"share of the energy that no meter explains, {body['of']}: {share}, of {body['value_micro']} millionths"
-    if priced is None:
+    if "price" not in body:
         return ""
-    side = "paid for energy given" if body.get("wh", 0) - body.get("traded", 0) >= 0 else "asked for energy taken"
-    written = datetime.fromtimestamp(priced["ts"] / 1e6, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    plan = priced["body"]["plan"]
+    return "paid for energy given" if body.get("wh", 0) - body.get("traded", 0) >= 0 else "asked for energy taken"
+
+
+def _priced(entry: dict[str, Any]) -> dict[str, Any]:
+    """The entry that fixed a price: place, when it was written, the plan it follows."""
+    written = datetime.fromtimestamp(entry["ts"] / 1e6, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    plan = entry["body"]["plan"]
     made = "the tariff, there was no plan" if plan == "none" else f"plan {plan}"
-    return f"{side}: {priced['id']} (entry {priced['seq']}, written {written}), from {made}"
+    return {"id": entry["id"], "seq": entry["seq"], "written": written, "from": made}

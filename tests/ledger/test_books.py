@@ -175,13 +175,15 @@ def test_a_bill_adds_up_by_hand_and_every_line_has_its_proof(site: Any) -> None:
         assert line["exact_milli_micro"] == exact == -907 * 190_003
         assert abs(line["rounding_milli_micro"]) <= 500
         assert line["micro"] * 1000 == exact + line["rounding_milli_micro"]
-        assert line["price_origin"].startswith("asked for energy taken: prc:")
+        assert line["price_origin"] == "asked for energy taken"
+        assert line["price_entry"]["id"] == f"prc:{line['slot'] // 1_000_000}"
         assert len(line["proof"]["leaf"]) == 64
     assert found["total_micro"] == sum(line["micro"] for line in found["lines"])
     assert found["total_micro"] == site.books.apart["home-2"].wallets()["home-2"][0]
     text = page(found)
     assert text.count("<tr>") == 1 + 3 + 1
-    assert found["total"] in text
+    assert f"home-2 pays {found['total'].lstrip('-')}" in text
+    assert f"written {found['lines'][0]['price_entry']['written']}, from plan p" in text
     assert "<script" not in text
     assert "http" not in text
 
