@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import argparse
 import time
+from contextlib import closing
 from pathlib import Path
 
-from benchmarks.emhass.orders import Follow, simulate_emhass
+from benchmarks.emhass.mechanism import Held, Metered, SiteMetered, simulate_emhass
 from benchmarks.emhass.scenes import measured
-from benchmarks.emhass.setup import Setup
 from benchmarks.figures import table
 from benchmarks.runs import HOMES
-from controller.baseline import Netting, no_control, rule
+from controller.baseline import no_control, rule
 from controller.case import FloatArray
 from controller.closed_loop import Scene
 from controller.forecast import SimilarDays
 from controller.foresight import Site, perfect_foresight
-
-WAYS: tuple[tuple[Netting, Follow], ...] = (
-    ("home", "metered"),
-    ("home", "held"),
-    ("site", "metered"),
-    ("site", "held"),
-)
-"""Who plans, a home or the site, and how its plan is carried out."""
 
 
 def main() -> None:
@@ -36,15 +28,15 @@ def main() -> None:
     scene, around = measured(asked.site, asked.start, asked.days)
     costs = references(scene, around)
     took = []
-    for scope, follow in WAYS:
-        began, setup = time.perf_counter(), Setup(scope=scope)
-        with setup.client(scene.tariff, scene.storages) as client:
-            operation, orders = simulate_emhass(scene, client, SimilarDays(), follow, setup)
-            name = f"EMHASS {client.version}, {scope}, {follow}"
-            solve_ms = 1e3 * client.cpu_s / client.solves
-        costs[name] = operation.cost(scene.run_tariff).total
+    for mechanism in (Metered(), Held(), SiteMetered()):
+        began = time.perf_counter()
+        with closing(mechanism):
+            operation = simulate_emhass(scene, mechanism, SimilarDays())
+            assert mechanism.client is not None
+            solves, solve_ms = mechanism.client.solves, 1e3 * mechanism.client.cpu_s / mechanism.client.solves
+        costs[mechanism.name] = operation.cost(scene.run_tariff).total
         wall = (time.perf_counter() - began) / asked.days
-        took.append([name, f"{wall:.1f}", str(client.solves), f"{solve_ms:.0f}", str(dict(orders.statuses))])
+        took.append([mechanism.name, f"{wall:.1f}", str(solves), f"{solve_ms:.0f}", str(mechanism.statuses)])
     worst, best = costs["no control"], costs["perfect foresight (whole site)"]
     rows = [[name, f"{cost:.3f}", f"{(worst - cost) / (worst - best):.1%}"] for name, cost in costs.items()]
     table(("operated by", "cost", "of what foresight saves"), rows)

@@ -55,7 +55,7 @@ class Setup:
         }
 
     def client(self, tariff: Tariff, storages: Sequence[Storage]) -> Client:
-        """A started EMHASS for these homes. It serves any number of days of the same storages and kind of tariff."""
+        """A started EMHASS for these homes and any number of days; whether it may sell from store is this tariff's."""
         units = [sum_of(storages)] if self.scope == "site" else storages
         return Client(units, self.step_s, self.steps, self.chosen(tariff, storages))
 

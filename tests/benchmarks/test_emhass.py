@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -13,7 +14,8 @@ import pytest
 
 from benchmarks.emhass import client as client_module
 from benchmarks.emhass.client import Client, HomeRequest
-from benchmarks.emhass.orders import EmhassOrders, metered, simulate_emhass
+from benchmarks.emhass.mechanism import Held, Metered, simulate_emhass
+from benchmarks.emhass.orders import metered
 from benchmarks.emhass.place import MEND, EmhassError, installed
 from benchmarks.emhass.setup import Setup, sale_pays, sum_of
 from controller.baseline import SiteSeries, no_control
@@ -80,11 +82,12 @@ def test_a_refused_request_says_why_and_the_process_goes_on(emhass: Client) -> N
 
 
 @needs_emhass
-@pytest.mark.parametrize("follow", ["held", "metered"])
-def test_emhass_saves_at_the_dear_hours(emhass: Client, follow: str) -> None:
+@pytest.mark.parametrize("kind", [Metered, Held])
+def test_emhass_saves_at_the_dear_hours(kind: type[Metered]) -> None:
     here = scene()
-    operation, orders = simulate_emhass(here, emhass, SimilarDays(), follow, SETUP)  # type: ignore[arg-type]
-    assert orders.statuses == {"Optimal": SLOTS // 4}
+    with closing(kind(SETUP)) as mechanism:
+        operation = simulate_emhass(here, mechanism, SimilarDays())
+    assert mechanism.statuses == {"Optimal": SLOTS // 4}
     idle = no_control(here.series, here.storages).cost(here.run_tariff).import_
     assert operation.cost(here.run_tariff).import_ < idle - 0.8
     assert operation.discharged_wh[0, 4:].sum() > 1500
@@ -135,10 +138,9 @@ def test_a_closed_client_says_that_it_ended(played: Callable[[str], None]) -> No
 
 @needs_emhass
 def test_one_emhass_for_the_whole_site_shares_its_plan_among_the_batteries() -> None:
-    whole, setup = two_homes(), Setup("site", horizon_s=12 * 3600)
-    with setup.client(whole.tariff, whole.storages) as client:
-        operation, orders = simulate_emhass(whole, client, SimilarDays(), "held", setup)
-    assert orders.statuses == {"Optimal": SLOTS // 4}
+    with closing(Held(Setup("site", horizon_s=12 * 3600))) as mechanism:
+        operation = simulate_emhass(two_homes(), mechanism, SimilarDays())
+    assert mechanism.statuses == {"Optimal": SLOTS // 4}
     given_wh = operation.discharged_wh.sum(axis=1)
     assert given_wh.min() > 500
     assert given_wh[1] / given_wh[0] == pytest.approx(0.55 / 0.25, rel=0.05)  # by what each holds
@@ -191,8 +193,7 @@ def test_sales_are_planned_only_where_they_can_pay() -> None:
 
 
 def test_a_horizon_beyond_the_prices_is_refused() -> None:
-    short = Setup(horizon_s=60 * 3600)
     with pytest.raises(ControllerError, match="shorten"):
-        EmhassOrders(scene(), None, SimilarDays(), "held", short)  # type: ignore[arg-type]
+        simulate_emhass(scene(), Metered(Setup(horizon_s=60 * 3600)), SimilarDays())
     with pytest.raises(ControllerError, match="whole steps"):
         Setup(horizon_s=5000)
