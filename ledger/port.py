@@ -46,6 +46,10 @@ class LogReader(Protocol):
         """Hash of a complete subtree. Raises KeyError beyond the end."""
         ...
 
+    def proof_nodes(self, places: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Hashes of complete subtrees (level, index), in this order. Raises KeyError beyond the end."""
+        ...
+
     def wallets(self) -> dict[str, tuple[int, int]]:
         """account -> (micro, Wh)."""
         ...

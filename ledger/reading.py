@@ -45,7 +45,7 @@ class Reading(ABC):
 
     def inclusion(self, seq: int, size: int | None = None) -> list[bytes]:
         """Audit path of entry `seq` in the tree of `size` entries (now, if not given). Raises ProofError."""
-        return tlog.inclusion(self._store.node, seq, self._within(size))
+        return tlog.inclusion_at_once(self._store.proof_nodes, seq, self._within(size))
 
     def consistency(self, first: int, second: int | None = None) -> list[bytes]:
         """Proof that the head at `second` (now) extends the one at `first`. Raises ProofError."""

@@ -49,6 +49,9 @@ _SPREAD = """
     END;
 """
 """One statement that writes rows of all tables, and so is a transaction of its own. For this connection only."""
+_HASH = ("SELECT %d, leaf FROM entry WHERE seq = ?", "SELECT %d, h FROM node WHERE level = ? AND idx = ?")
+_HELD_LEVEL = 10
+"""Hashes from this level on are kept once they were read: a thousandth of all."""
 _STEP, _MOST_ROWS = 128, 4096
 _NO_ROW = (None,) * 7
 _CACHE_KIB = 32 * 1024
@@ -68,6 +71,7 @@ class Store:
             raise LedgerUnreadable("may not be read", where=str(path), mend="ask its owner")
         self._db = _connect(path, readonly)
         self._ids: sqlite3.Connection | None = None
+        self._upper: dict[tuple[int, int], bytes] = {}
         if not readonly:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
@@ -157,6 +161,20 @@ class Store:
         if row is None:
             raise KeyError((level, index))
         return bytes(row[0])
+
+    def proof_nodes(self, places: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Hashes of these complete subtrees (level, index), in one query. Raises KeyError if the log is not that long.
+
+        The upper levels, few and part of every proof, stay in memory: a complete subtree never changes.
+        """
+        missing = [place for place in places if place not in self._upper]
+        query = " UNION ALL ".join(_HASH[level > 0] % n for n, (level, _) in enumerate(missing))
+        values = [value for level, index in missing for value in ((level, index) if level else (index,))]
+        read = {missing[n]: h for n, h in self._db.execute(query, values)} if missing else {}
+        if len(read) != len(missing):
+            raise KeyError(tuple(missing))
+        self._upper.update((place, h) for place, h in read.items() if place[0] >= _HELD_LEVEL)
+        return [read.get(place) or self._upper[place] for place in places]
 
     def hashes(self, level: int, start: int, end: int) -> list[bytes]:
         """Hashes of the complete subtrees [start, end) of a level. Raises KeyError if the log is not that long."""

@@ -17,6 +17,8 @@ EMPTY = hashlib.sha256(b"").digest()
 
 NodeReader = Callable[[int, int], bytes]
 """(level, index) -> hash of a complete subtree."""
+NodesReader = Callable[[Sequence[tuple[int, int]]], list[bytes]]
+"""The same of several, in their order."""
 
 
 def leaf_hash(data: bytes) -> bytes:
@@ -102,21 +104,46 @@ def range_hash(node: NodeReader, start: int, end: int) -> bytes:
 
 def inclusion(node: NodeReader, index: int, size: int) -> list[bytes]:
     """Audit path of leaf `index` in the tree of `size` leaves (RFC 6962 section 2.1.1), nearest sibling first."""
+    return inclusion_at_once(lambda places: [node(level, at) for level, at in places], index, size)
+
+
+def inclusion_at_once(nodes: NodesReader, index: int, size: int) -> list[bytes]:
+    """As `inclusion`, all subtrees it needs read by one call. Raises ProofError if there is no such leaf."""
     if not 0 <= index < size:
         raise ProofError(
             f"no leaf {index} in a tree of {size}", where="inclusion", mend="ask for an index below the size"
         )
-    path: list[bytes] = []
-    start, end = 0, size
-    while end - start > 1:
-        middle = start + _split(end - start)
-        if index < middle:
-            path.append(range_hash(node, middle, end))
-            end = middle
-        else:
-            path.append(range_hash(node, start, middle))
-            start = middle
-    return path[::-1]
+    places: list[tuple[int, int]] = []
+    edge = (0, 0)
+    at, last, level = index, size - 1, 0
+    while last:
+        if at & 1:
+            places.append((level, at - 1))
+        elif at < last:
+            if (at + 2) << level <= size:
+                places.append((level, at + 1))
+            else:  # the one sibling that is not complete: several subtrees, folded into one hash
+                before = len(places)
+                places += _subtrees((at + 1) << level, size)
+                edge = (before, len(places))
+        at, last, level = at >> 1, last >> 1, level + 1
+    path = nodes(places)
+    if edge[1]:
+        folded = path[edge[1] - 1]
+        for left in reversed(path[edge[0] : edge[1] - 1]):
+            folded = node_hash(left, folded)
+        path[edge[0] : edge[1]] = [folded]
+    return path
+
+
+def _subtrees(start: int, end: int) -> list[tuple[int, int]]:
+    """The complete subtrees over leaves [start, end), largest first; start as for `range_hash`."""
+    found = []
+    while start < end:
+        level = (end - start).bit_length() - 1
+        found.append((level, start >> level))
+        start += 1 << level
+    return found
 
 
 def consistency(node: NodeReader, first: int, second: int) -> list[bytes]:
