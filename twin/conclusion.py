@@ -34,20 +34,26 @@ class Ending:
     stopped: bool
 
 
-async def conclude(feed: Feed, session: Session, *, stopped: bool) -> Ending:
-    """Cost of the settled slots, of the rules and of perfect foresight over the same slots."""
+async def conclude(feed: Feed, session: Session, *, stopped: bool, compare: bool = True) -> Ending:
+    """Cost of the settled slots, of the rules and of perfect foresight over the same slots.
+
+    compare : False where the demand and the sunshine of the slots are not the feed's, so that nobody knows what others
+    would have made of them, nor what interruptible loads would have taken.
+    """
     site, settlement = feed.site, session.service.settlement
     book, start_us = settlement.book, settlement.first_slot_us
     slots = len(book)
     if start_us is None:
         return Ending(0, 0, Tariff(np.zeros(0), np.zeros(0)), None, None, stopped)
     tariff = feed.tariff(start_us, slots)
-    flexible = realised.flexible_demand(site, feed.power_w, start_us, slots)
+    flexible = realised.flexible_demand(site, feed.power_w, start_us, slots) if compare else ()
     session.store.flush()
     with StoreReader(session.store.path) as reader:
         soc = outcome.states_of_charge(site, reader, start_us, start_us + slots * site.time.slot_s * 1_000_000)
         turbines = outcome.turbine_uses(site, book, reader, start_us)
     actual = outcome.actual_cost(site, book, tariff, flexible, soc, turbines)
+    if not compare:
+        return Ending(start_us, slots, tariff, actual, None, stopped)
     parties, load_w, pv_w = realised.powers(site, feed.power_w, start_us, slots)
     day = Realised(
         parties=parties,

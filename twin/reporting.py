@@ -38,7 +38,7 @@ def write_report_data(feed: Feed, session: Session, ending: Ending, out: Path) -
             parties=_parties(site, session, ending),
             costs=_costs(site, session, ending),
             assumptions=list(site.assumptions),
-            notes=_notes(feed),
+            notes=_notes(feed, session.keys.kind),
         ),
         out,
     )
@@ -91,8 +91,8 @@ def _watts(energy_wh: FloatArray, slot_s: int) -> report.Row:
     return list((energy_wh * 3600 / slot_s).tolist())
 
 
-def _notes(feed: Feed) -> list[str]:
-    found = [KEYS_NOTE]
+def _notes(feed: Feed, keys: str) -> list[str]:
+    found = [KEYS_NOTE] if keys == "derived" else []
     if feed.dataset is not None:
         about = feed.dataset.description
         found += [SHAPE_NOTE, f"Data: {about.name}. Source: {about.source}. Licence: {about.licence}.", *about.notes]

@@ -44,7 +44,7 @@ class Session:
         *,
         start_us: int,
     ) -> None:
-        self._feed, self._folder, self._clock, self._keys = feed, folder, clock, keys
+        self._feed, self._folder, self._clock, self.keys = feed, folder, clock, keys
         self._links, self._broker, self._start_us = links, broker, start_us
         self._stack = AsyncExitStack()
         self.worker = Worker()
@@ -101,7 +101,7 @@ class Session:
         return Books.create(
             self._folder / "ledger",
             site=site.id,
-            keys=self._keys,
+            keys=self.keys,
             now_us=self._clock.now_us,
             genesis=genesis,
             apart=[party.id for party in site.parties if party.id not in central],
@@ -131,7 +131,7 @@ class Session:
     def _new_service(self) -> Service:
         site, feed = self._feed.site, self._feed
         history = History(site, feed if feed.dataset is not None else None, self._start_us, HISTORY_DAYS)
-        settlement = Settlement(site, self.books, self._keys, feed)
+        settlement = Settlement(site, self.books, self.keys, feed)
         settlement.register()
         planner = Planner(
             site.mechanism.name,

@@ -22,6 +22,7 @@ from devices.emulator import Plant
 from devices.emulator.unit import Command
 from twin import run as runs
 from twin.audit import audit
+from twin.summary import read as read_summary
 
 ROOT = Path(__file__).parents[2]
 SITE = ROOT / "examples" / "sites" / "two-homes.yaml"
@@ -263,9 +264,19 @@ def test_serve_releases_the_devices_of_another_program_when_it_ends(
             service.send_signal(signal.SIGINT)
             said = ended(service, 0)
         assert "ledger verify" in said
+        assert "setpoints" in said
         assert enabled() == [0, 0]
         for inverter in inverters:
             inverter.close()
         plant.terminate()
         ended(plant, 0)
     assert audit(run).ok
+    summary = read_summary(run)
+    assert summary.stopped
+    assert summary.clock == "wall"
+    assert summary.setpoints.sent >= 2
+    assert summary.ledger.verified
+    assert summary.captured is None
+    subprocess.run([sys.executable, "-m", "twin.report", str(run)], check=True, timeout=60, capture_output=True)
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert "Test keys" not in page

@@ -14,11 +14,11 @@ from typing import Annotated, Literal
 import msgspec
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 
 from twin import logs, manifest
 from twin import run as runs
 from twin.cli.output import console, emit_json
+from twin.cli.overview import overview
 from twin.exits import FINDING, INTERRUPTED, UsageError
 from twin.options import RunOptions, again
 from twin.summary import Summary
@@ -95,40 +95,6 @@ def execute(options: RunOptions, out: Path | None, *, force: bool) -> tuple[Summ
         summary = asyncio.run(runs.run(prepared, show))
     logging.getLogger(__name__).debug("done")
     return summary, prepared.out
-
-
-def overview(summary: Summary) -> Table:
-    """The figures a person wants first."""
-    table = Table(
-        title=f"{summary.site}: {summary.slots} slots, {summary.mechanism}", show_header=False, title_justify="left"
-    )
-    cost, money = summary.cost, summary.currency
-    told, sent, plans = summary.telemetry, summary.setpoints, summary.plans
-    rows = [
-        ("site cost", _amount(cost.actual, money)),
-        ("  no control", _amount(cost.no_control, money)),
-        ("  rule selfuse", _amount(cost.selfuse, money)),
-        ("  rule tou_night", _amount(cost.tou_night, money)),
-        ("  perfect foresight (bound)", _amount(cost.perfect_foresight, money)),
-        ("captured saving", _percent(summary.captured)),
-        ("readings", f"{told.received} received, {told.lost} lost, {told.missing} missing"),
-        ("setpoints", f"{sent.sent} sent, {sent.verified} verified, {sent.diverged} diverged"),
-        ("plans", f"{plans.intraday} windows, {plans.kept} kept, worst gap {_percent(plans.max_gap)}"),
-        ("ledger", f"{summary.ledger.entries} entries, {'verified' if summary.ledger.verified else 'DOES NOT VERIFY'}"),
-        ("wall time", f"{summary.wall_s:.1f} s"),
-        ("memory", f"service {summary.load.service_mb:.0f} MB, solver {summary.load.worker_mb:.0f} MB"),
-    ]
-    for name, value in rows:
-        table.add_row(name, value)
-    return table
-
-
-def _amount(value: float | None, currency: str) -> str:
-    return "-" if value is None else f"{value:.2f} {currency}"
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1%}"
 
 
 def _hours(days: float | None, hours: float | None) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +11,8 @@ from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+
+from twin.exits import INTERRUPTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +34,20 @@ class Deferred(TyperCommand):
     @cached_property
     def command(self) -> Any:
         """The verb itself, as typer builds it from the function's signature."""
-        found = getattr(import_module(self._verb.module), self._verb.name)
+        found = self._found()
         alone = typer.Typer(add_completion=False, rich_markup_mode=None)
         if isinstance(found, typer.Typer):
             alone.add_typer(found, name=self.name)
             return typer.main.get_group(alone).commands[str(self.name)]
         alone.command(self.name)(found)
         return typer.main.get_command(alone)
+
+    def _found(self) -> Any:
+        try:
+            return getattr(import_module(self._verb.module), self._verb.name)
+        except KeyboardInterrupt:  # not left to typer, which would end it with a status of its own
+            sys.stderr.write("vpptwin: interrupted\n")
+            sys.exit(INTERRUPTED)
 
     def make_context(self, *args: Any, **settings: Any) -> Any:
         """The context of the verb itself: what parses, helps and runs from here on is not this object."""

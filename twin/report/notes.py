@@ -79,10 +79,11 @@ def ledger_text(found: Sources) -> str:
     ledger = found.summary.get("ledger")
     if not isinstance(ledger, dict) or not ledger.get("root"):
         return '<div class="absent">No sealed ledger in this run.</div>'
+    test = any(note.startswith("Test keys") for note in found.data.notes)
+    keys = "Test keys: proves integrity, not identity." if test else ""
     state = "it verified when the run ended" if ledger.get("verified") else "it did NOT verify when the run ended"
     return (
-        f'<p class="caption">Root over {int(ledger.get("entries") or 0):,} entries; {state}. '
-        "Test keys: proves integrity, not identity.</p>"
+        f'<p class="caption">Root over {int(ledger.get("entries") or 0):,} entries; {state}. {keys}</p>'
         f'<code class="root">{escape(str(ledger["root"]))}</code>'
         "<p>Check it yourself, in the folder that holds the run: <code>vpptwin ledger verify "
         f"{escape(found.name)}</code>. It recomputes every hash, proof, sum and metering leaf from the files; "
