@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from benchmarks import day, days, devices_gateway, devices_mqtt, ledger, modbus, settling, store
+from benchmarks import day, days, devices_gateway, devices_mqtt, ledger, modbus, settling, store, windows
 from benchmarks.machine import watched
 
 BENCHMARKS: dict[str, tuple[Callable[[], None], str]] = {
@@ -15,6 +15,7 @@ BENCHMARKS: dict[str, tuple[Callable[[], None], str]] = {
     "gateway": (devices_gateway.main, "3,000 polled devices, 500 orders, decoding beside bare pymodbus and pysunspec2"),
     "mqtt": (devices_mqtt.main, "10,000 messages a second for a minute beside bare paho"),
     "settling": (settling.main, "a million settled entries, eight witnesses, a year's sums: against the goals"),
+    "windows": (windows.main, "windows of the price game: time and gap, crowds, beside PIQP and the paper's method"),
     "day": (day.main, "a lockstep day of homes.yaml: time, ticks, memory"),
     "days": (days.main, "ten measured days through the loop: costs beside rules and perfect foresight"),
 }

@@ -12,6 +12,7 @@ from twin.options import RunOptions
 from twin.session import Session
 from twin.summary import (
     CostFigures,
+    GapFigures,
     LedgerFigures,
     LoadFigures,
     PlanFigures,
@@ -70,6 +71,7 @@ def summary(
             solve_s_p50=_quantile(counts.solve_s, 0.5),
             solve_s_p99=_quantile(counts.solve_s, 0.99),
         ),
+        gaps=gaps(counts.gaps),
         ledger=LedgerFigures(entries=checked.entries, root=checked.root, verified=checked.ok),
         load=LoadFigures(
             service_mb=round(service_mb, 1),
@@ -89,6 +91,12 @@ def captured(actual: float | None, no_control: float | None, bound: float | None
     if actual is None or no_control is None or bound is None or no_control - bound < 1e-9:
         return None
     return round((no_control - actual) / (no_control - bound), 6)
+
+
+def gaps(found: list[float]) -> GapFigures:
+    """Median of the windows' certified gaps and the share of at most 1 %."""
+    within = round(float(np.mean(np.array(found) <= 0.01)), 6) if found else None
+    return GapFigures(median=_quantile(found, 0.5), within_1pct=within)
 
 
 def _money(value: float | None) -> float | None:

@@ -55,6 +55,14 @@ class PlanFigures(msgspec.Struct, frozen=True, kw_only=True):
     solve_s_p99: float | None
 
 
+class GapFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """How the certified gaps of the windows are spread: one window's worst says little about a day."""
+
+    median: float | None
+    within_1pct: float | None
+    """Share of the windows with a gap of at most 1 %."""
+
+
 class LedgerFigures(msgspec.Struct, frozen=True, kw_only=True):
     """Entries, root of the main log, and whether a full verification after the run found nothing."""
 
@@ -93,6 +101,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     load: LoadFigures
     wall_s: float
     stopped: bool = False
+    gaps: GapFigures | None = None
     onchain_rate: float | None = None
     """Requests that the ledger's rules settled by themselves / all transaction requests; None without any."""
 

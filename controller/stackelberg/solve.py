@@ -21,6 +21,8 @@ BLOCK = 0.35
 """Share of a window's steps that a neighbourhood frees (models/twostage.md section 6d)."""
 BLOCK_NODES = 8
 """Nodes a neighbourhood may take."""
+RELAXED_BELOW = 40_000
+"""Columns of the piece program above which only duality bounds the profit: a hundred prosumers over 16 steps."""
 POLISH = 6
 """Pieces visited from prices that a program found."""
 
@@ -62,6 +64,8 @@ def solve(
     found = search(game, program, limits, denominator, warm)
     wanted = limits.gap * max(abs(found.best.profit), denominator)
     if not limits.rounds or not game.followers or found.bound.profit - found.best.profit <= wanted:
+        return found
+    if program.qp.model.column_count > RELAXED_BELOW:
         return found
     state = _Certified(game, program, found.best, found.bound.profit, 0, found.pieces)
     milp = PriceMilp(KktProgram(game, program))

@@ -131,8 +131,8 @@ FIELDS: dict[str, Any] = {
     "plans": {"day_ahead", "intraday", "kept", "max_gap", "max_deviation_gain", "solve_s_p50", "solve_s_p99"},
     "ledger": {"entries", "root", "verified"},
 }
-EXTRA = {"onchain_rate", "load", "stopped"}
-"""What ours has beside the contract's: the machine's load, and whether the run was stopped."""
+EXTRA = {"gaps", "onchain_rate", "load", "stopped"}
+"""What ours has beside the contract's: spread of the gaps, the machine's load, whether the run was stopped."""
 
 
 def test_the_summary_has_exactly_the_contracts_fields(summary: dict[str, Any]) -> None:

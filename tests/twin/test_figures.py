@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from twin.figures import captured
+from twin.figures import captured, gaps
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,9 @@ def test_captured_is_the_share_of_the_saving_that_was_possible(
     actual: float | None, no_control: float | None, bound: float | None, share: float | None
 ) -> None:
     assert captured(actual, no_control, bound) == share
+
+
+def test_gaps_say_median_and_share_within_one_per_cent() -> None:
+    found = gaps([0.0, 0.004, 0.01, 0.83])
+    assert (found.median, found.within_1pct) == (0.007, 0.75)
+    assert (gaps([]).median, gaps([]).within_1pct) == (None, None)

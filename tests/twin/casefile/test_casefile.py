@@ -80,6 +80,14 @@ def test_solve_prints_a_plan_with_its_certificate(vpptwin: Vpptwin) -> None:
     assert len(plan["buy_per_kwh"]["p1"]) == 16
 
 
+def test_the_papers_swarm_constants_warn_on_the_command_line(vpptwin: Vpptwin) -> None:
+    """T7: what cannot converge says so, and the plan that comes out is worth no more than its bound."""
+    done = vpptwin("solve", CASES / "paper-window.yaml", "--method", "paper-preset", "--json")
+    assert "w = 2.0, c1 = 0.5, c2 = 0.5 do not converge" in done.stderr
+    sure = json.loads(done.stdout)["certificate"]
+    assert sure["bound"] >= sure["objective"]
+
+
 def test_solve_names_what_is_wrong(vpptwin: Vpptwin) -> None:
     assert "no such file" in vpptwin("solve", "nothing.yaml", expect=2).stderr
     day = CASES / "paper-day.yaml"
