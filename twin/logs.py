@@ -1,4 +1,4 @@
-"""Where log records go: a run's run.log, or JSON lines on stderr for `serve`."""
+"""Where log records go: a run's run.log, JSON lines on stderr for `serve`, plain ones for who watches."""
 
 from __future__ import annotations
 
@@ -28,6 +28,15 @@ def as_json_lines() -> Iterator[None]:
     """Records of our packages go to stderr, one JSON object a line."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonLines())
+    with _handled(handler):
+        yield
+
+
+@contextmanager
+def as_plain_lines() -> Iterator[None]:
+    """Records of our packages go to stderr as what they say, for a person who waits for the end."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("   %(message)s"))
     with _handled(handler):
         yield
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from devices.commission import Identity, Verdict, identify, self_test
 from devices.gateway import Command, Gateway
@@ -23,16 +23,18 @@ def may_write(site: Site) -> bool:
 
 
 async def probe(
-    site: Site, only: Sequence[str], test: bool | None, wait_s: float
+    site: Site, only: Sequence[str], test: bool | None, wait_s: float, show: Callable[[list[Identity]], None]
 ) -> tuple[list[Identity], list[Verdict]]:
     """Identify the devices (all, or `only` these), then test the signs of those that answered where that is allowed.
 
-    `test` None = if the site allows control. What is written is logged.
+    `test` None = if the site allows control. Who was met is shown before anything is written, and what is written is
+    logged.
     """
     clock = WallClock()
     chosen = [one for one in site.devices if not only or one.id in only]
     async with broker_of(site, fixed=True) as spec:
         met = await identify(site.links, chosen, clock, broker=spec, site_id=site.id, wait_s=wait_s)
+        show(met)
         alive = {one.device for one in met if one.ok}
         if not (may_write(site) if test is None else test) or not alive:
             return met, []

@@ -45,6 +45,7 @@ def characterise_device(
             "the site does not allow control", where="control", mend="enabled: true, mode: limited or full"
         )
     path = out or Path(f"{device}.profile.yaml")
+    console.print(f"{device}: orders up to full power, both ways; Ctrl-C releases it", soft_wrap=True)
     plan = Plan(hold_s=hold, revert_s=revert, swing_pu=swing)
     work = characterise(
         found.link(spec.link), spec, WallClock(), plan=plan, tell=lambda words: console.print(f"{device}: {words}")

@@ -47,7 +47,7 @@ def check(
     counted = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
     console.print(f"[green]ok[/] {site}: site {found.id}, {len(found.parties)} parties, {counted}")
     for assumption in found.assumptions:
-        console.print(f"  assumed: {assumption}")
+        console.print(f"  assumed: {assumption}", soft_wrap=True)
 
 
 def _probe(site: Site, self_test: bool | None, only: tuple[str, ...], wait_s: float, as_json: bool) -> None:
@@ -61,17 +61,22 @@ def _probe(site: Site, self_test: bool | None, only: tuple[str, ...], wait_s: fl
             where="control",
             mend="enabled: true and mode: limited or full, or --no-self-test",
         )
-    with logs.as_json_lines():
-        met, verdicts = asyncio.run(probing.probe(site, only, self_test, wait_s))
+    show, lines = (_ignore, logs.as_json_lines) if as_json else (_show_met, logs.as_plain_lines)
+    with lines():
+        met, verdicts = asyncio.run(probing.probe(site, only, self_test, wait_s, show))
     if as_json:
         emit_json({"devices": [asdict(one) for one in met], "self_test": [asdict(one) for one in verdicts]})
     else:
-        _show(met, verdicts)
+        _show_verdicts(verdicts)
     if not (all(one.ok for one in met) and all(one.ok for one in verdicts)):
         raise typer.Exit(FINDING)
 
 
-def _show(met: list[Identity], verdicts: list[Verdict]) -> None:
+def _ignore(_met: list[Identity]) -> None:
+    """With --json, everything is said at the end."""
+
+
+def _show_met(met: list[Identity]) -> None:
     for one in met:
         head = f"{one.device} ({one.kind}) at {one.where}"
         if one.fault:
@@ -83,6 +88,9 @@ def _show(met: list[Identity], verdicts: list[Verdict]) -> None:
         console.print(f"   {shown}", soft_wrap=True)
         for line in ([f"takes {one.control}"] if one.control else []) + [f"note: {note}" for note in one.notes]:
             console.print(f"   {escape(line)}", soft_wrap=True)
+
+
+def _show_verdicts(verdicts: list[Verdict]) -> None:
     colours = {"right": "green", "wrong": "red", "unclear": "yellow", "skipped": "dim"}
     for verdict in verdicts:
         word = f"[{colours[verdict.result]}]{verdict.result}[/]"
