@@ -236,6 +236,28 @@ def test_mbpoll_reads_the_sdm630_and_it_balances_the_homes(
     assert read(0x48) >= 0
 
 
+def test_mbpoll_orders_the_turbine_reads_the_order_back_and_sees_it_revert(
+    plant: Running, require: Callable[[str], str]
+) -> None:
+    mbpoll = require("mbpoll")
+    host, port = plant.address("turbine")
+    unit = str(plant.endpoints["turbine"]["unit"])
+
+    def poll(register: int, *values: int, count: int = 1) -> list[int]:
+        words = [mbpoll, "-m", "tcp", "-p", str(port), "-a", unit, "-t", "4", "-0", "-r", str(register), "-1"]
+        words += [host, *map(str, values)] if values else ["-c", str(count), host]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=20, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return [int(value) for value in re.findall(r"^\[\d+\]:\s+(\d+)", done.stdout, re.MULTILINE)]
+
+    poll(2, 2)  # revert_s
+    poll(0, 0, 5000)  # p_set_w, two registers
+    poll(3, 1)  # set_ena
+    assert poll(0, count=4) == [0, 5000, 2, 1]
+    assert poll(4) in ([1], [2])  # set_left_s
+    until(lambda: poll(3) == [0], "the order's end by its revert time")
+
+
 def test_ctrl_c_ends_it_cleanly_and_devices_say_goodbye(plant: Running, listener: Listener) -> None:
     """Last in this file: it stops the plant that the other tests share."""
     plant.process.send_signal(signal.SIGINT)
