@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from controller.errors import ControllerError
+
 HERE = Path(__file__).parent
 ENVIRONMENT = HERE / ".venv"
 PYTHON = ENVIRONMENT / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
@@ -14,7 +16,7 @@ READY = ENVIRONMENT / ".ready"
 MEND = "make emhass (or: python -m benchmarks.emhass.install)"
 
 
-class EmhassError(Exception):
+class EmhassError(ControllerError):
     """EMHASS is missing, failed, or answered something else than a plan: what, where, mend."""
 
 
