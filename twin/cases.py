@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from controller.case import Asset, Case, FloatArray, Tariff
-from controller.forecast import Forecast, SimilarDays
+from controller.forecast import Forecast, forecaster
 from controller.forecast import History as Past
 from controller.plan import Plan, Stage
 from devices.readings import ProcessImage
@@ -55,7 +55,7 @@ class CaseBuilder:
         self._image, self._turbines, self._max_age_s, self._keep = image, turbines, max_age_s, keep
         self._slot_us = site.time.slot_s * 1_000_000
         self._gate, self._limits_at = Gate.of(site), limits_at(site)
-        self._forecaster = SimilarDays()
+        self._forecaster = forecaster(site.forecast.method, intervals=site.forecast.intervals)
         self._last_soc: dict[str, float] = {}
         self._ledger = ledger
 

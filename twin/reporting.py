@@ -38,7 +38,7 @@ def write_report_data(feed: Feed, session: Session, ending: Ending, out: Path) -
             parties=_parties(site, session, ending),
             costs=_costs(site, session, ending),
             assumptions=list(site.assumptions),
-            notes=_notes(feed, session.keys.kind),
+            notes=[*_notes(feed, session.keys.kind), *session.forecasts.notes],
         ),
         out,
     )

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from controller.forecast import Forecast
 from controller.plan import Plan
 from devices.description import BrokerSpec, LinkSpec
 from devices.gateway import Gateway
@@ -16,14 +15,15 @@ from ledger.keys import KeyRing
 from twin.cases import CaseBuilder
 from twin.clock import AnyClock, WallClock
 from twin.feed import Feed
+from twin.forecasting import ForecastBook
 from twin.history import History
 from twin.network import limits_at
 from twin.planner import Planner
 from twin.recording import RecordingWriter
 from twin.service import Service
 from twin.settlement import Settlement
-from twin.span import HISTORY_DAYS
-from twin.store import ForecastRows, Store
+from twin.span import PAST_DAYS
+from twin.store import Store
 from twin.worker import Worker
 
 
@@ -130,7 +130,7 @@ class Session:
 
     def _new_service(self) -> Service:
         site, feed = self._feed.site, self._feed
-        history = History(site, feed if feed.dataset is not None else None, self._start_us, HISTORY_DAYS)
+        history = History(site, feed if feed.dataset is not None else None, self._start_us, PAST_DAYS)
         settlement = Settlement(site, self.books, self.keys, feed)
         settlement.register()
         planner = Planner(
@@ -154,6 +154,7 @@ class Session:
             lockstep=self._clock.lockstep,
             wall_us=WallClock().now_us,
         )
+        self.forecasts = ForecastBook(self.store, lambda what, where: service.report(what, where))
         cases = CaseBuilder(
             site,
             history,
@@ -161,7 +162,7 @@ class Session:
             lambda: service.image,
             service.turbines,
             max_age_s=service.max_age_s,
-            keep=self._keep_forecast,
+            keep=self.forecasts.keep,
             ledger=lambda: service.ledger_facts,
         )
         return service
@@ -169,18 +170,3 @@ class Session:
     def _accept(self, plan: Plan, issued_us: int) -> None:
         self.plans.append(plan)
         self.store.write_plan(plan, issued_us, issued_us)
-
-    def _keep_forecast(self, forecast: Forecast, issued_us: int) -> None:
-        for name, row in forecast.mean.items():
-            for source, values in (("similar-days", row), ("persistence", forecast.persistence[name])):
-                self.store.write_forecast(
-                    ForecastRows(
-                        name,
-                        issued_us,
-                        forecast.newest_input_us,
-                        forecast.start_us,
-                        forecast.slot_s,
-                        {-1.0: tuple(values.round(1).tolist())},
-                        source,
-                    )
-                )

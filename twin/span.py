@@ -11,6 +11,8 @@ from twin.site.schema import Site
 
 HISTORY_DAYS = 28
 """A run starts by default this long after the data begins, so that forecasts have a past."""
+PAST_DAYS = 56
+"""So much of the past is read where there is so much: intervals and trained forecasts learn from more of it."""
 DAY_US = 86_400_000_000
 
 

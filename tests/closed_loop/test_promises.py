@@ -213,7 +213,7 @@ def test_no_plan_and_no_forecast_used_a_reading_younger_than_itself(short_run: P
     assert [row.plan.id for row in plans if row.plan.stage == "intraday"] == manifest.read(short_run).plans[1:]
     assert all(row.newest_input_us <= row.issued_us <= row.plan.start_us for row in plans)
     assert len(forecasts) >= 4 * (1 + SLOTS)
-    assert {source for *_, source in forecasts} == {"similar-days", "persistence"}
+    assert {source for *_, source in forecasts} == {"similar-days", "persistence", "same-weekday"}
     assert all(newest_us <= issued_us for _, issued_us, newest_us, _ in forecasts)
 
 

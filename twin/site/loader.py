@@ -22,6 +22,7 @@ from twin.site.schema import (
     BrokerChoice,
     ControlSpec,
     Cost,
+    ForecastSpec,
     LoadCost,
     MechanismSpec,
     NetworkSpec,
@@ -145,6 +146,7 @@ def _build(top: Record, path: Path, data: Path | None, sha256: str) -> Site:
         assumptions=(),
         path=path,
         sha256=sha256,
+        forecast=ForecastSpec(**_given(top["forecast"])),
     )
     return sentences(bare, tuple(top["assumptions"]))
 

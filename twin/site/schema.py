@@ -45,6 +45,16 @@ class MechanismSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class ForecastSpec:
+    """How demand and PV are forecast."""
+
+    method: str = "similar_days"
+    """A name of controller.forecast.METHODS."""
+    intervals: bool = True
+    """Whether calibrated quantiles are made and stored beside the means."""
+
+
+@dataclass(frozen=True, slots=True)
 class ControlSpec:
     """Whether anything is written to devices, and against whose measured net load orders are followed."""
 
@@ -116,6 +126,8 @@ class BrokerChoice:
     """Its password comes from VPPTWIN_BROKER_PASSWORD, never from a site file."""
     tls_ca: str | None = None
     """Path of the authority that signed the broker's certificate; given = TLS."""
+    home_assistant: bool = False
+    """Whether the service tells Home Assistant, through the broker, what the MQTT devices report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +218,7 @@ class Site:
     path: Path
     sha256: str
     """Of the site file's bytes, for the manifest."""
+    forecast: ForecastSpec = field(default_factory=ForecastSpec)
 
     @property
     def operator(self) -> Party:

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from controller.forecast import METHODS
 from controller.plan import Budget
 from twin.document.fields import (
     Field,
@@ -118,6 +119,9 @@ TOP: Shape = {
         None,
     ),
     "mechanism": Field(section({"name": Field(name, "twostage"), "budget": Field(section(BUDGET), None)}), None),
+    "forecast": Field(
+        section({"method": Field(choice(*METHODS), "similar_days"), "intervals": Field(flag, True)}), None
+    ),
     "control": Field(
         section(
             {
@@ -140,6 +144,7 @@ TOP: Shape = {
                 "port": Field(whole(0, 65_535), None),
                 "username": Field(free_text, None),
                 "tls_ca": Field(free_text, None),
+                "home_assistant": Field(flag, None),
             }
         ),
         None,
