@@ -45,6 +45,21 @@ def pin(folder: Path, name: str = MAIN) -> Path:
     return folder / "pins" / f"{name}.note"
 
 
+def unreadable(folder: Path, name: str, what: str) -> LedgerUnreadable:
+    """Why a log cannot be read. One without a head that was ever signed, and without tables or entries, was being
+    created when its process was killed: nothing that stood in it was acknowledged.
+    """
+    path = database(folder, name)
+    if pin(folder, name).exists() or not what.startswith(("no such table", NO_GENESIS)):
+        return LedgerUnreadable(f"database: {what}", where=str(path), mend="run `ledger verify`")
+    stopped = "was stopped while it was created, before its first entry: nothing stands in it"
+    mend = f"nothing was settled yet: begin the run again with --force, or remove {folder} and `ledger init` it again"
+    return LedgerUnreadable(stopped, where=str(path), mend=mend)
+
+
+NO_GENESIS = "no genesis"
+
+
 def keys(folder: Path) -> Path:
     """The folder of the keys."""
     return folder / "keys"

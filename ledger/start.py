@@ -73,6 +73,8 @@ def resumed(
         _let_go(store, handle)
         if isinstance(error, LedgerError):
             raise
+        if str(error).startswith("no such table"):
+            raise places.unreadable(folder, name, str(error)) from error
         raise LedgerBroken(f"database: {error}", where=str(path), mend="run `ledger verify`") from error
     return Started(store, chain, handle, keys)
 
@@ -106,7 +108,7 @@ def replayed(store: LogReader, folder: Path, name: str, held: Sequence[note.Chec
             if chain.size in wanted:
                 roots[chain.size] = chain.tree.root()
     if not chain.size:
-        raise LedgerUnreadable("a log was begun here but has no genesis", where=name, mend="create it again")
+        raise places.unreadable(folder, name, places.NO_GENESIS)
     for head in heads:
         if head.size > chain.size:
             raise LedgerTruncated(

@@ -262,7 +262,7 @@ def reading(folder: Path, name: str) -> Iterator[Store]:
         store.begin_snapshot()
         yield store
     except sqlite3.Error as error:
-        raise LedgerUnreadable(f"database: {error}", where=str(path), mend="run `ledger verify`") from error
+        raise places.unreadable(places.ledger_folder(folder), name, str(error)) from error
     finally:
         if store is not None:
             store.close()

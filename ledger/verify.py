@@ -129,7 +129,7 @@ def _walk(store: Store, walk: Pass, wanted: set[int]) -> None:
         if walk.tree.size in wanted:
             walk.roots[walk.tree.size] = walk.tree.root()
     if not walk.tree.size:
-        walk.report("chain", "log", "has no entries")
+        walk.report("chain", "log", "has no entries: it was stopped while it was created (begin again), or emptied")
 
 
 def _accept(walk: Pass, where: str, data: bytes) -> Row | None:

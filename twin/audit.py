@@ -37,13 +37,13 @@ Batches = dict[str, dict[int, Batch]]
 
 
 def audit(folder: Path, heads: Sequence[str] = ()) -> Audit:
-    """Verify a run folder, or a ledger folder alone (then without telemetry).
+    """Verify a run folder, or a ledger folder alone (then without telemetry); its removal from a run is a finding.
 
     Raises LedgerUnreadable if there is no ledger, StoreError if there is a telemetry.db that cannot be read.
     """
     store = folder / STORE
     if not store.exists():
-        return across.verify_all(folder, heads=heads)
+        return _without_telemetry(folder, across.verify_all(folder, heads=heads))
     with ThreadPoolExecutor(1) as pool, StoreReader(store) as reader:
         derived = pool.submit(_derived, store)  # SQLite works beside the rest
         found = across.verify_all(folder, heads=heads)
@@ -54,6 +54,19 @@ def audit(folder: Path, heads: Sequence[str] = ()) -> Audit:
         said = _without_half_said(folder, found.findings)
         findings = (*said, *extra, *derived.result())[:MAX_FINDINGS]
     return replace(found, ok=not findings, findings=findings)
+
+
+def _without_telemetry(folder: Path, found: Audit) -> Audit:
+    """A ledger folder says nothing of telemetry; a run folder whose ledger settled readings must have them."""
+    ledger = places.ledger_folder(folder)
+    if ledger == folder:
+        return found
+    settled = sum(body["count"] for body in across.bodies(ledger, ("metering",)))
+    if not settled:
+        return found
+    missing = Finding("readings", STORE, f"is missing: {settled} readings were settled, none can be checked")
+    findings = (*found.findings, missing)[:MAX_FINDINGS]
+    return replace(found, ok=False, findings=findings)
 
 
 def _without_half_said(folder: Path, findings: Sequence[Finding]) -> list[Finding]:

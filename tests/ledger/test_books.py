@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,11 @@ from ledger import Books, KeyRing, Ledger, across, drafts, places, show
 from ledger.auditor import AuditError, audit
 from ledger.bill import bill
 from ledger.bill_page import page
-from ledger.errors import LedgerError, LedgerForked, LedgerTruncated
+from ledger.errors import LedgerError, LedgerForked, LedgerTruncated, LedgerUnreadable
 from ledger.export import export
 from ledger.money import amount_micro
 from ledger.prove import bundle
+from ledger.start import begun
 
 T0, SLOT_US = 1_473_058_800_000_000, 900_000_000
 HOMES = ("home-1", "home-2")
@@ -148,6 +150,30 @@ def test_books_refuse_a_partys_log_behind_or_beside_what_the_main_log_anchored(s
         forged._release()
     with pytest.raises(LedgerForked, match="another root"):
         Books.open(site.folder, now_us=lambda: site.now)
+
+
+@pytest.mark.parametrize("name", ["main", "party/home-3"])
+@pytest.mark.parametrize("written", [True, False])
+def test_a_log_killed_while_it_was_created_says_how_to_mend(
+    tmp_path: Path, site: Any, name: str, written: bool
+) -> None:
+    """With its tables but no entry, or with an empty file: nothing of it was acknowledged, begin again."""
+    folder = tmp_path / "other" if name == "main" else site.folder
+    site.books.close()
+    if written:
+        started = begun(folder, f"s/{name}", site.keys, name)
+        started.store.close()
+        os.close(started.lock)
+    else:
+        places.database(folder, name).parent.mkdir(parents=True)
+        places.database(folder, name).touch()
+    with pytest.raises(LedgerUnreadable, match=r"stopped while it was created.*begin the run again with --force"):
+        Books.open(folder, now_us=lambda: site.now)
+    if written:
+        assert "stopped while it was created" in str(across.verify_all(folder).findings[0])
+    else:
+        with pytest.raises(LedgerUnreadable, match="stopped while it was created"):
+            across.verify_all(folder)
 
 
 def test_totals_that_are_not_the_sums_are_noticed_although_each_log_holds(site: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -94,6 +95,12 @@ def test_a_changed_roll_up_or_newest_reading_is_named(copy: Path) -> None:
     where = [one.what for one in audit(copy).findings]
     assert len(where) == 2
     assert where[0].startswith("last: meter-2") or where[1].startswith("last: meter-2")
+
+
+def test_telemetry_that_was_removed_from_a_run_is_a_finding(copy: Path, vpptwin: Callable[..., object]) -> None:
+    (copy / "telemetry.db").unlink()
+    text = vpptwin("ledger", "verify", copy, expect=1).stderr  # type: ignore[attr-defined]
+    assert re.search(r"telemetry\.db: is missing: \d+ readings were settled, none can be checked", text)
 
 
 def test_a_ledger_folder_alone_is_verified_without_telemetry(short_run: Path) -> None:

@@ -47,7 +47,8 @@ def test_a_bill_is_a_page_and_json_that_adds_up(say: Say, day: tuple[object, ...
     assert sum(line["micro"] for line in found["lines"]) == found["total_micro"]
     say("bill", *day, "--out", tmp_path)
     assert json.loads((tmp_path / "bill-home-1-2016-09-05.json").read_text()) == found
-    assert found["total"] in (tmp_path / "bill-home-1-2016-09-05.html").read_text()
+    page = (tmp_path / "bill-home-1-2016-09-05.html").read_text()
+    assert f"home-1 pays {found['total'].lstrip('-')}" in page
 
 
 def test_a_household_checks_its_bill_with_the_script_alone(say: Say, day: tuple[object, ...], tmp_path: Path) -> None:
@@ -78,6 +79,7 @@ def test_a_receipt_of_one_entry_is_checked_by_key_and_bytes(say: Say, short_run:
 
 def test_rate_replay_and_consistency(say: Say, short_run: Path, tmp_path: Path) -> None:
     assert json.loads(say("rate", short_run, "--json"))["rate"] == 1.0
+    assert say("rate", short_run).startswith("on-chain rate 100.00% (all slots): of the metered slots")
     heads = json.loads(say("replay", short_run, "--json"))
     assert set(heads) == {"two-homes/main", "two-homes/party/home-1", "two-homes/party/home-2"}
     main = heads["two-homes/main"]

@@ -189,7 +189,7 @@ def rate(
     zone: Zone = "",
     as_json: Json = False,
 ) -> None:
-    """On-chain rate: requests that the rules settled by themselves / all transaction requests."""
+    """On-chain rate: which share of the metered slots of all parties the rules settled by themselves."""
     where = _zone(run_dir, zone)
     span = [instant_us(parse_start(day), where) if day else edge for day, edge in ((since, 0), (until, 2**62))]
     with Books.open(run_dir, readonly=True) as books:
@@ -197,7 +197,11 @@ def rate(
     if as_json:
         emit_json({"numerator": found.numerator, "denominator": found.denominator, "rate": float(found)})
     else:
-        typer.echo(f"{found} = {float(found):.6f}")
+        span_text = " ".join(filter(None, [since and f"from {since}", until and f"until {until}"])) or "all slots"
+        typer.echo(
+            f"on-chain rate {float(found):.2%} ({span_text}): of the metered slots of all parties that trade, "
+            "the share that the rules settled by themselves"
+        )
 
 
 def export(
