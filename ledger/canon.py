@@ -75,6 +75,40 @@ _DECODER = msgspec.json.Decoder(dict[str, _Flat | list[_Three] | dict[str, _Thre
 """Reads what is allowed, four levels deep, in one pass; deeper values are walked through by `_walked`."""
 
 
+class Entry(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, gc=False):
+    """An entry as its header's types have it; names in order."""
+
+    body: dict[str, _Flat | list[_Two] | dict[str, _Two]]
+    by: str
+    id: str
+    log: str
+    prev: str
+    rules: str
+    seq: _Int
+    sig: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
+    ts: _Int
+    type: str
+    v: _Int
+
+
+_ENTRY = msgspec.json.Decoder(Entry)
+_SORTED = msgspec.json.Encoder(order="sorted")
+
+
+def entry(data: bytes) -> Entry | None:
+    """The entry, if the fast reader can tell that its bytes are canonical; otherwise ask `loads`.
+
+    A typed object is read and written in half the time of a dictionary. Signs that JSON escapes are left to `loads`.
+    """
+    if len(data) > MAX_BYTES or not data.isascii() or b"\\" in data:
+        return None
+    try:
+        found = _ENTRY.decode(data)
+    except msgspec.DecodeError:
+        return None
+    return found if _SORTED.encode(found) == data else None
+
+
 def read(data: bytes) -> dict[str, Any] | None:
     """The object, if the fast reader can tell that it holds nothing that is forbidden."""
     if not data.isascii():

@@ -7,17 +7,17 @@ from its beginning and names it.
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
 import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
-import orjson
+import msgspec
 
 from ledger import canon, tlog
 from ledger.chain import GENESIS_PREV
@@ -56,32 +56,72 @@ def workers() -> int:
     return len(os.sched_getaffinity(0))
 
 
+class Part(NamedTuple):
+    """What one process checks: of a log of `size` entries the chunks `first`, `first + step`, ..."""
+
+    path: Path
+    log: str
+    size: int
+    level: int
+    first: int
+    step: int
+
+
+class Worker:
+    """A process of its own that checks a part: started bare, so that it does not import the program that asks."""
+
+    def __init__(self, part: Part) -> None:
+        """Raises OSError or ValueError if no process can be started."""
+        found = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-c", "from ledger.chunks import main; main()", *map(str, part)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=found,
+        )
+
+    def result(self) -> list[Edges | None]:
+        """What it found, chunk by chunk. Raises ValueError if it died."""
+        out, _ = self._process.communicate()
+        return _ANSWER.decode(out)
+
+    def stop(self) -> None:
+        """End it, whether it is done or not."""
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
+
 class Sweep:
     """A log being checked by other processes; `result` waits for them. Use as a context manager."""
 
     def __init__(self, store: Store, size: int, log: str, processes: int) -> None:
-        """store : in the snapshot that has `size` entries"""
+        """store : in the snapshot that has `size` entries, or in a log that nobody else writes"""
         self._store, self._size = store, size
-        starts = range(0, size, CHUNK)
-        spawn = multiprocessing.get_context("spawn")
-        self._pool = ProcessPoolExecutor(min(processes, len(starts)), mp_context=spawn)
-        ends = [min(start + CHUNK, size) for start in starts]
-        self._jobs = [
-            self._pool.submit(chunk, store.path, log, start, end) for start, end in zip(starts, ends, strict=True)
-        ]
+        self._count = -(-size // CHUNK)
+        self._workers: list[Worker] = []
+        step = min(processes, self._count)
+        with suppress(OSError, ValueError):
+            for first in range(step):
+                self._workers.append(Worker(Part(store.path.absolute(), log, size, LEVEL, first, step)))
 
     def result(self) -> Swept | None:
         """None unless every entry is canonical, follows its predecessor, and all derived columns and nodes are right.
 
         SQLite's own check, the heads and the rules are looked at elsewhere. None too if a process died or could not
-        be started (a program read from standard input has no file to start it from).
+        be started.
         """
+        found: list[Edges | None] = [None] * self._count
         try:
-            found = [job.result() for job in self._jobs]
-        except BrokenProcessPool:
+            for first, worker in enumerate(self._workers):
+                found[first :: len(self._workers)] = worker.result()
+        except ValueError:
             return None
         edges = [edge for edge in found if edge is not None]
-        return None if len(edges) < len(found) else _joined(self._store, self._size, edges)
+        return None if len(edges) < self._count else _joined(self._store, self._size, edges)
 
     def __enter__(self) -> Sweep:
         return self
@@ -89,10 +129,24 @@ class Sweep:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._pool.shutdown(cancel_futures=True)
+        for worker in self._workers:
+            worker.stop()
 
 
-def chunk(path: Path, log: str, start: int, end: int) -> Edges | None:
+def main() -> None:
+    """What a worker does: its part in the arguments, its answer on standard output."""
+    path, log, *numbers = sys.argv[1:]
+    sys.stdout.buffer.write(msgspec.json.encode(checked(Part(Path(path), log, *map(int, numbers)))))
+
+
+def checked(part: Part) -> list[Edges | None]:
+    """Check the chunks of a part."""
+    length = 1 << part.level
+    starts = range(part.first * length, part.size, part.step * length)
+    return [chunk(part.path, part.log, start, min(start + length, part.size), part.level) for start in starts]
+
+
+def chunk(path: Path, log: str, start: int, end: int, level: int) -> Edges | None:
     """Check entries [start, end); None if anything does not hold."""
     try:
         store = Store(path, readonly=True)
@@ -100,15 +154,15 @@ def chunk(path: Path, log: str, start: int, end: int) -> Edges | None:
         return None
     try:
         store.begin_snapshot()
-        return _checked(store, log, start, end)
+        return _checked(store, log, start, end, level)
     except (sqlite3.Error, LedgerError, KeyError, TypeError, ValueError):
         return None
     finally:
         store.close()
 
 
-def _checked(store: Store, log: str, start: int, end: int) -> Edges | None:
-    sha256, load, dump, sort = hashlib.sha256, canon.read, orjson.dumps, orjson.OPT_SORT_KEYS
+def _checked(store: Store, log: str, start: int, end: int, level: int) -> Edges | None:
+    sha256, load = hashlib.sha256, _entry
     leaves: list[bytes] = []
     keys: list[tuple[int, str]] = []
     prev = first_prev = ""
@@ -116,32 +170,36 @@ def _checked(store: Store, log: str, start: int, end: int) -> Edges | None:
     for expected, row in zip(range(start, end), store.rows(start), strict=False):
         seq, ts, kind, eid, leaf, data = row
         entry = load(data)
-        if entry is None or dump(entry, option=sort) != data:
-            entry = canon.loads(data)
         digest = sha256(b"\x00" + data).digest()
-        here = (entry["seq"], entry["ts"], entry["type"], entry["id"], digest, entry["log"])
-        if here != (seq, ts, kind, eid, leaf, log) or seq != expected or ts <= stamp:
+        if digest != leaf or entry.seq != seq or entry.ts != ts or entry.type != kind or entry.id != eid:
             return None
-        if entry["prev"] != prev:
+        if entry.log != log or seq != expected or ts <= stamp:
+            return None
+        if entry.prev != prev:
             if prev:
                 return None
-            first_prev, first_ts = entry["prev"], ts
-        if seq == 0 or (kind == "key.rotate" and entry["by"] == log):
-            keys.append((seq, entry["body"]["key" if seq else "log_key"]))
+            first_prev, first_ts = entry.prev, ts
+        if seq == 0 or (kind == "key.rotate" and entry.by == log):
+            keys.append((seq, str(entry.body["key" if seq else "log_key"])))
         leaves.append(digest)
         prev, stamp = digest.hex(), ts
     if len(leaves) != end - start:
         return None
-    roots = _subtrees(store, start, leaves)
+    roots = _subtrees(store, start, leaves, level)
     return None if roots is None else Edges(first_prev, prev, first_ts, stamp, roots, keys)
 
 
-def _subtrees(store: Store, start: int, leaves: list[bytes]) -> list[bytes] | None:
+def _entry(data: bytes) -> canon.Entry:
+    """An entry whose bytes are canonical. Raises CanonError or msgspec.ValidationError (a ValueError) otherwise."""
+    return canon.entry(data) or msgspec.convert(canon.loads(data), canon.Entry)
+
+
+def _subtrees(store: Store, start: int, leaves: list[bytes], top: int) -> list[bytes] | None:
     """Roots of the complete subtrees over the leaves, largest first; None if a stored node differs."""
     sha256 = hashlib.sha256
     roots: list[bytes] = []
     hashes = leaves
-    for level in range(LEVEL + 1):
+    for level in range(top + 1):
         if level and store.hashes(level, start >> level, (start >> level) + len(hashes)) != hashes:
             return None
         if len(hashes) & 1:
@@ -170,3 +228,6 @@ def _joined(store: Store, size: int, edges: Sequence[Edges]) -> Swept | None:
     if store.node_count() != size - size.bit_count():
         return None
     return Swept(tree, prev, tuple(key for edge in edges for key in edge.keys))
+
+
+_ANSWER = msgspec.json.Decoder(list[Edges | None])

@@ -54,8 +54,6 @@ _HELD_LEVEL = 10
 """Hashes from this level on are kept once they were read: a thousandth of all."""
 _STEP, _MOST_ROWS = 128, 4096
 _NO_ROW = (None,) * 7
-_CACHE_KIB = 32 * 1024
-"""Pages held in memory: a search by id or hash in a large log does not read its way down the tree again."""
 
 
 class Store:
@@ -270,9 +268,7 @@ def reading(folder: Path, name: str) -> Iterator[Store]:
 
 def _connect(path: Path, readonly: bool) -> sqlite3.Connection:
     uri = f"file:{quote(str(path.absolute()))}?mode={'ro' if readonly else 'rw'}"
-    db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=10)
-    db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-    return db
+    return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=10)
 
 
 def _expected_schema(query: str) -> list[tuple[str, ...]]:

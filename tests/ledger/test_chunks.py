@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 import sqlite3
-from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
 from ledger import Draft, chunks, places
 from ledger.verify import verify
+
+OwnProcess = chunks.Worker
 
 
 @pytest.fixture
@@ -17,7 +18,7 @@ def large(village, monkeypatch):
     """The folder of a log of 150 entries, some of which move money, with chunks of 32: four and a part."""
     monkeypatch.setattr(chunks, "CHUNK", 32)
     monkeypatch.setattr(chunks, "LEVEL", 5)
-    monkeypatch.setattr(chunks, "ProcessPoolExecutor", InPlace)
+    monkeypatch.setattr(chunks, "Worker", InPlace)
     bodies = [{"slot": n, "slot_s": 900, "plan": "p", "digest": "ab" * 32} for n in range(60)]
     village.ledger.append_many([Draft("dispatch", body, f"g:{body['slot']}", "vpp") for body in bodies])
     village.slots(3, start=4)
@@ -28,19 +29,15 @@ def large(village, monkeypatch):
 
 
 class InPlace:
-    """Runs jobs at once in this process, where the chunk is small."""
+    """Checks a part at once in this process, where it is small."""
 
-    def __init__(self, *_: object, **__: object) -> None:
-        pass
+    def __init__(self, part: chunks.Part) -> None:
+        self.part = part
 
-    def submit(self, job, *words):
-        class Done:
-            def result(self):
-                return job(*words)
+    def result(self) -> list[chunks.Edges | None]:
+        return chunks.checked(self.part)
 
-        return Done()
-
-    def shutdown(self, **_: object) -> None:
+    def stop(self) -> None:
         pass
 
 
@@ -94,12 +91,19 @@ def test_random_bytes_are_found_with_the_same_words(large, monkeypatch):
 
 
 def test_processes_of_their_own_agree(large, monkeypatch):
-    monkeypatch.setattr(chunks, "ProcessPoolExecutor", ProcessPoolExecutor)
+    monkeypatch.setattr(chunks, "Worker", OwnProcess)
     assert verify(large) == in_order(large, monkeypatch)
     db = sqlite3.connect(places.database(large), isolation_level=None)
     db.execute("UPDATE entry SET kind = 'x' WHERE seq = 40")
     db.close()
     assert verify(large) == in_order(large, monkeypatch)
+
+
+def test_without_processes_the_log_is_walked(large, monkeypatch):
+    expected = in_order(large, monkeypatch)
+    monkeypatch.setattr(chunks, "Worker", OwnProcess)
+    monkeypatch.setattr("sys.executable", "/nowhere/python")
+    assert verify(large) == expected
 
 
 @pytest.mark.torture
