@@ -28,6 +28,7 @@ from cryptography.x509.oid import NameOID
 
 from devices.announcement import SERVICE
 from devices.errors import DeviceError
+from devices.homeassistant import PREFIX
 
 _ROUNDS = 101
 """PBKDF2-SHA512 iterations in mosquitto's own password files, format $7$."""
@@ -84,7 +85,8 @@ def access_list(site_id: str, wired: Iterable[str] = (), foreign: Mapping[str, I
         f"pattern write vpp/{site_id}/%u/{leaf}\n" for leaf in ("telemetry", "state", "status", "meta", "ack/#")
     )
     return (
-        f"user {SERVICE}\ntopic read vpp/{site_id}/#\ntopic write vpp/{site_id}/+/cmd/#\n{spoken}{heard}\n"
+        f"user {SERVICE}\ntopic read vpp/{site_id}/#\ntopic write vpp/{site_id}/+/cmd/#\n"
+        f"topic write {PREFIX}/sensor/+/+/config\n{spoken}{heard}\n"
         f"{others}{own}pattern read vpp/{site_id}/%u/cmd/#\n"
     )
 

@@ -126,6 +126,7 @@ class Session:
             journal=lambda command: self.service.command(command),
             lockstep=self._clock.lockstep,
             announce=True,
+            home_assistant=site.broker.home_assistant,
         )
 
     def _new_service(self) -> Service:

@@ -10,8 +10,8 @@ from devices.clock import Clock
 from devices.gateway.line import Unit
 from devices.readings import Reading
 
-Publish = Callable[[str, str, bytes], bool]
-"""(device, leaf, retained payload) -> False without a broker."""
+Publish = Callable[[str, bytes], bool]
+"""(topic, retained payload) -> False without a broker."""
 
 
 class Announcer:
@@ -27,10 +27,14 @@ class Announcer:
         tick_s: float,
         readings: Mapping[str, Reading],
         publish: Publish,
+        site_id: str,
+        besides: Mapping[str, bytes],
     ) -> None:
+        """`readings`: the newest by device; `besides`: what else the broker shall keep, by topic."""
+        self._prefix, self._besides = f"vpp/{site_id}", besides
         self._units, self._clock, self._readings, self._publish = tuple(units), clock, readings, publish
         self._period_us = max(round(tick_s * 1_000_000), 1)
-        self._said: dict[tuple[str, str], State | bytes] = {}
+        self._said: dict[str, State | bytes] = {}
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -44,7 +48,7 @@ class Announcer:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         for unit in self._units:
-            self._say(unit.id, "state", State(False))
+            self._say(f"{self._prefix}/{unit.id}/state", State(False))
 
     def forget(self) -> None:
         """The broker came back and may have lost what it kept: say everything again."""
@@ -54,18 +58,22 @@ class Announcer:
         while True:
             for unit in self._units:
                 self._look(unit)
+            for topic, payload in self._besides.items():
+                self._say(topic, payload)
             await self._clock.sleep_until_us(self._clock.now_us() + self._period_us)
 
     def _look(self, unit: Unit) -> None:
         limits = None if unit.holder is None else unit.holder.limits
-        self._say(unit.id, "meta", meta(unit.driver.spec, None if limits is None else (limits.low_w, limits.high_w)))
+        self._say(
+            f"{self._prefix}/{unit.id}/meta",
+            meta(unit.driver.spec, None if limits is None else (limits.low_w, limits.high_w)),
+        )
         reading = self._readings.get(unit.id)
         values = {} if reading is None else reading.values
-        self._say(unit.id, "state", State.of(values, unit.health.connected, unit.health.alarms))
+        self._say(f"{self._prefix}/{unit.id}/state", State.of(values, unit.health.connected, unit.health.alarms))
 
-    def _say(self, device: str, leaf: str, what: State | bytes) -> None:
-        if self._said.get((device, leaf)) == what:
+    def _say(self, topic: str, what: State | bytes) -> None:
+        if self._said.get(topic) == what:
             return
-        payload = what.payload(self._clock.now_us()) if isinstance(what, State) else what
-        if self._publish(device, leaf, payload):
-            self._said[device, leaf] = what
+        if self._publish(topic, what.payload(self._clock.now_us()) if isinstance(what, State) else what):
+            self._said[topic] = what

@@ -30,6 +30,7 @@ from devices.gateway.reserver import Mirror, ReServer
 from devices.gateway.rounds import Rounds
 from devices.gateway.stats import DeviceHealth, Stats
 from devices.gateway.terms import Journal, Terms, Wish
+from devices.homeassistant import discovery
 from devices.orders import Ack
 from devices.points import CONTROLS
 from devices.readings import ProcessImage, Reading
@@ -67,11 +68,12 @@ class Gateway:
         silence_s: float = math.inf,
         grid_limits: GridLimits | None = None,
         announce: bool = False,
+        home_assistant: bool = False,
     ) -> None:
         """`limits`: instead of what site and device state, per device; `cap_w`, `cap_ramp_w_s`: of mode limited;
         `silence_s`: after so long without an order the controller is taken for dead and the device is released;
         `grid_limits`: import and export limit of the site at a time; `announce`: on the wall clock, tell the broker
-        that the service is there and how the wired devices stand.
+        that the service is there and how the wired devices stand; `home_assistant`: and what it can show.
 
         Raises DriverError or RegmapError for a device that cannot be driven as described.
         """
@@ -100,7 +102,9 @@ class Gateway:
         self._ingest: Ingest | None = None
         wireless = [device for device in devices if device.mqtt]
         speaks = announce and not lockstep
-        self._announcer = Announcer(wired, clock, tick_s, self._readings, self._kept) if speaks else None
+        found = {topic: text for one in devices if home_assistant for topic, text in discovery(site_id, one).items()}
+        announcer = Announcer(wired, clock, tick_s, self._readings, self._kept, site_id, found)
+        self._announcer = announcer if speaks else None
         self._mqtt = (broker, site_id, wireless) if broker is not None and (wireless or speaks) else None
 
     async def __aenter__(self) -> Gateway:
@@ -194,14 +198,7 @@ class Gateway:
         return self.image
 
     def order(
-        self,
-        device: str,
-        value_w: float,
-        *,
-        until_us: int,
-        reason: str,
-        plan: str,
-        slot_us: int | None = None,
+        self, device: str, value_w: float, *, until_us: int, reason: str, plan: str, slot_us: int | None = None
     ) -> None:
         """The controller's newest word for a device; written by `settle`, released at until_us.
 
@@ -271,8 +268,8 @@ class Gateway:
     def _send(self, device: str, control: str, payload: bytes, expires_s: float) -> bool:
         return self._ingest is not None and self._ingest.order(device, control, payload, expires_s)
 
-    def _kept(self, device: str, leaf: str, payload: bytes) -> bool:
-        return self._ingest is not None and self._ingest.keep(device, leaf, payload)
+    def _kept(self, topic: str, payload: bytes) -> bool:
+        return self._ingest is not None and self._ingest.session.keep(topic, payload)
 
     def _acknowledged(self, device: str, found: Ack) -> None:
         driver = self._air[device].driver if device in self._air else None

@@ -207,10 +207,6 @@ class Ingest:
         """Send an order to a device; False without a broker."""
         return self.session.publish(f"{self._prefix}{device}/cmd/{control}", payload, expires_s)
 
-    def keep(self, device: str, leaf: str, payload: bytes) -> bool:
-        """Have the broker keep what is said of a device (retained); False without a broker."""
-        return self.session.keep(f"{self._prefix}{device}/{leaf}", payload)
-
     def _take_ack(self, device: str, payload: bytes) -> None:
         try:
             found = ack(payload)

@@ -122,6 +122,30 @@ async def test_the_last_will_of_a_service_that_vanishes(
     await eventually(lambda: ear.kept.keys() >= {"vpp/s/bat-1/meta", "vpp/s/bat-1/state"})
 
 
+async def test_home_assistant_finds_the_points_of_devices_on_mqtt(stack, eventually):
+    heard = {}
+    spec = await stack.enter_async_context(Broker("auto"))
+    client = paho.Client(paho.CallbackAPIVersion.VERSION2, protocol=paho.MQTTv311)
+    client.on_message = lambda _c, _d, one: heard.update({one.topic: json.loads(one.payload)})
+    client.on_connect = lambda one, *_: one.subscribe("homeassistant/#", qos=1)
+    client.connect("127.0.0.1", spec.port)
+    client.loop_start()
+    devices = [
+        DeviceSpec("m.1", "meter", "home", mqtt=True),
+        DeviceSpec("shelly", "meter", "b", mqtt=True, adapter="shelly-pro3em", topic="sh"),
+    ]
+    options = {"broker": spec, "site_id": "s", "tick_s": 0.1, "lockstep": False, "announce": True}
+    async with Gateway([], devices, WallClock(), **options, home_assistant=True):
+        await eventually(lambda: len(heard) == 11)
+    await asyncio.to_thread(client.loop_stop)
+    power = heard["homeassistant/sensor/vpptwin_s_m_1/p_w/config"]
+    assert (power["state_topic"], power["availability_topic"]) == ("vpp/s/m.1/telemetry", "vpp/s/m.1/status")
+    assert (power["device_class"], power["unit_of_measurement"], power["state_class"]) == ("power", "W", "measurement")
+    assert power["value_template"] == "{{ value_json.p.p_w | default(none) }}"
+    assert heard["homeassistant/sensor/vpptwin_s_m_1/e_imp_wh/config"]["state_class"] == "total_increasing"
+    assert len({one["unique_id"] for one in heard.values()}) == 11
+
+
 @pytest.mark.parametrize("kind", KINDS)
 async def test_devices_on_mqtt_speak_for_themselves(kind, clock, stack, eventually, listen):
     devices = [

@@ -74,6 +74,32 @@ async def test_an_order_over_mqtt_is_acknowledged_followed_refreshed_and_release
         assert loop.gateway.stats.verified == 1
 
 
+async def test_an_order_expires_in_the_broker_and_is_not_kept(mosquitto, clock):
+    async with looped(clock, BrokerSpec(port=mosquitto.port)) as loop:
+        got, client = [], paho.Client(paho.CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+        ready = threading.Event()
+        client.on_connect = lambda one, *_: one.subscribe("vpp/s/+/cmd/+", qos=1)
+        client.on_subscribe = lambda *_: ready.set()
+        client.on_message = lambda _c, _d, one: got.append(one)
+        client.connect("127.0.0.1", mosquitto.port)
+        client.loop_start()
+        assert await asyncio.to_thread(ready.wait, 5)
+        await loop.tick(700)
+        for _ in range(100):
+            if got:
+                break
+            await asyncio.sleep(0.02)
+        client.disconnect()
+        await asyncio.to_thread(client.loop_stop)
+        (order,) = got
+        assert (order.topic, order.qos, order.retain) == ("vpp/s/bat/cmd/p_set_w", 1, False)
+        payload = command(order.payload)
+        assert order.properties.MessageExpiryInterval == payload.exp - payload.ts == 180, "the lease"
+        assert await asyncio.to_thread(heard, mosquitto.port, ["vpp/s/+/cmd/#"], [], seconds=0.3) == [], (
+            "never retained"
+        )
+
+
 async def test_without_refresh_the_device_reverts_by_itself(mosquitto, clock):
     async with looped(clock, BrokerSpec(port=mosquitto.port)) as loop:
         await loop.tick(1000)

@@ -119,7 +119,7 @@ BREAKS: list[tuple[str, str, str, str]] = [
     ("export_per_kwh: 0.08", "export_per_kwh: cheap", "cheap", "tariff.export_per_kwh: 'cheap' is text; a price per kWh, `data:<series>` or a list of time-of-use blocks is wanted"),
     ("data: {path: ../data/homes}\n", "", "import:", "tariff.import: names a series, but the site has no data; add `data: {path: ...}`"),
     ("broker: {port: 18830}", "broker: {port: 70000}", "70000", "broker.port: 70000 is out of range; a whole number from 0 to 65535 is wanted"),
-    ("broker: {port: 18830}", "broker: {password: x}", "password: x", "broker.password: unknown field; allowed: embedded, host, port, tls_ca, username"),
+    ("broker: {port: 18830}", "broker: {password: x}", "password: x", "broker.password: unknown field; allowed: embedded, home_assistant, host, port, tls_ca, username"),
     ("broker: {port: 18830}", "network: {import_max_w: -1}", "import_max_w", "network.import_max_w: -1 is out of range; a number of at least 0 is wanted"),
     ("broker: {port: 18830}", 'network: {times: [{from: "17:00", to: "20:00", per_kwh: 1}]}', "20:00", "network.times[0].per_kwh: unknown field; allowed: days, export_max_w, from, import_max_w, months, to"),
     ("vpp, role: operator", "vpp, role: prosumer", "{id: vpp", "parties: no party of role operator; exactly one is needed: the one who runs the site"),
