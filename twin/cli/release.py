@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from devices.points import CONTROLS
 from devices.release import controllable
 from devices.release import release as released
 from twin.cli.output import console, emit_json
@@ -32,6 +33,12 @@ def release(
     if unknown:
         known = ", ".join(one.id for one in wired)
         raise UsageError(f"no controllable device {', '.join(unknown)}", where=str(site), mend=f"there are: {known}")
+    if everything and (wireless := [one.id for one in found.devices if one.mqtt and one.kind in CONTROLS]):
+        console.print(
+            f"not asked: {', '.join(wireless)}: orders over MQTT end by the device's own timer, at the latest one lease"
+            " after the last of them",
+            soft_wrap=True,
+        )
     chosen = [one for one in wired if everything or one.id in (device or ())]
     results = asyncio.run(released(found.links, chosen, within))
     if as_json:
