@@ -90,7 +90,7 @@ BREAKS: list[tuple[str, str, str, str]] = [
     ("schema: 1", "schema: 2", "schema: 2", "schema: 2 is newer than this vpptwin reads (1); install one that reads schema 2"),
     ("schema: 1\n", "\n", "site: {", "schema: missing; add `schema:` here"),
     ("schema: 1", 'schema: 1\n"schema": 1', '"schema"', "schema: given twice (first in line 4); keep one"),
-    ("schema: 1", "schema: 1\nsites: 3", "sites: 3", "sites: unknown field; did you mean 'site'? allowed: assumptions, broker, control, data, devices, links, mechanism, network, parties, schema, site, tariff, time"),
+    ("schema: 1", "schema: 1\nsites: 3", "sites: 3", "sites: unknown field; did you mean 'site'? allowed: assumptions, broker, control, data, devices, forecast, links, mechanism, network, parties, schema, site, tariff, time"),
     ("tick_s: 60", "tick_s: 60, tick: 60", "tick: 60", "time.tick: unknown field; did you mean 'tick_s'? allowed: gate, lease_s, physics_s, plan_delay_s, slot_s, tick_s"),
     ("tick_s: 60", "tick_s: sixty", "sixty", "time.tick_s: 'sixty' is text; a whole number from 1 to 3600 is wanted"),
     ("tick_s: 60", "tick_s: 0", "tick_s: 0", "time.tick_s: 0 is out of range; a whole number from 1 to 3600 is wanted"),
