@@ -46,7 +46,7 @@ def _proved(store: LogReader, chosen: Iterable[tuple[int, bytes]], size: int, si
     items = [
         {
             "seq": seq,
-            "entry": data.decode(),
+            "entry": canon.loads(data) and data.decode(),
             "path": [h.hex() for h in tlog.inclusion_at_once(store.proof_nodes, seq, size)],
         }
         for seq, data in chosen

@@ -51,6 +51,10 @@ def audit(folder: Path, heads: Sequence[str] = ()) -> Audit:
             extra = list(_telemetry(reader, folder))
         except sqlite3.Error as error:
             extra = [Finding("readings", STORE, f"cannot be read: {error}")]
+        except (KeyError, TypeError, ValueError):
+            if found.ok:
+                raise
+            extra = [Finding("readings", STORE, "cannot be compared with a ledger whose entries do not hold")]
         said = _without_half_said(folder, found.findings)
         findings = (*said, *extra, *derived.result())[:MAX_FINDINGS]
     return replace(found, ok=not findings, findings=findings)
@@ -61,10 +65,11 @@ def _without_telemetry(folder: Path, found: Audit) -> Audit:
     ledger = places.ledger_folder(folder)
     if ledger == folder:
         return found
-    settled = sum(body["count"] for body in across.bodies(ledger, ("metering",)))
+    settled = sum(body["count"] for body in across.bodies(ledger, ("metering",))) if found.ok else -1
     if not settled:
         return found
-    missing = Finding("readings", STORE, f"is missing: {settled} readings were settled, none can be checked")
+    what = f"{settled} readings were settled, none" if settled > 0 else "none of the settled readings"
+    missing = Finding("readings", STORE, f"is missing: {what} can be checked")
     findings = (*found.findings, missing)[:MAX_FINDINGS]
     return replace(found, ok=False, findings=findings)
 

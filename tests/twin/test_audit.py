@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from devices.points import CATALOGUE, KIND_POINTS, quantised
 from devices.readings import Quality, Reading
+from ledger.bill import bill
+from ledger.errors import LedgerError
 from twin.audit import audit
 from twin.metering import leaf, leaf_maker
 
@@ -101,6 +103,19 @@ def test_telemetry_that_was_removed_from_a_run_is_a_finding(copy: Path, vpptwin:
     (copy / "telemetry.db").unlink()
     text = vpptwin("ledger", "verify", copy, expect=1).stderr  # type: ignore[attr-defined]
     assert re.search(r"telemetry\.db: is missing: \d+ readings were settled, none can be checked", text)
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_entries_that_are_none_are_findings_and_no_fault_of_the_program(copy: Path, stored: bool) -> None:
+    with sqlite3.connect(copy / "ledger" / "logs" / "party" / "home-1" / "ledger.db") as db:
+        db.execute("UPDATE entry SET data = substr(data, 1, 60) WHERE kind IN ('metering', 'price')")
+    db.close()
+    if not stored:
+        (copy / "telemetry.db").unlink()
+    report = audit(copy)
+    assert {"canon", "readings"} <= {one.layer for one in report.findings}
+    with pytest.raises(LedgerError):
+        bill(copy, "home-1", 0, 2**60)
 
 
 def test_a_ledger_folder_alone_is_verified_without_telemetry(short_run: Path) -> None:
