@@ -15,7 +15,7 @@ def test_every_attack_on_the_page_has_a_test_that_runs():
     assert len(rows) > 30
     known = {
         node.name
-        for path in HERE.glob("test_*.py")
+        for path in [*HERE.glob("test_*.py"), *(HERE.parent / "twin").glob("test_audit.py")]
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
     }

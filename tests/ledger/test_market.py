@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ledger.chain import Draft
 from ledger.errors import EntryRefused
+from ledger.rules import actor_message
 from ledger.rules.disputes import PPM, reputation_figures, reputations
 from ledger.rules.market import accept_message
 
@@ -109,6 +110,17 @@ def test_a_contract_needs_both_signatures_and_the_matchs_terms(market: Any) -> N
     refused(market, contract(market, matched, 1), "contracted already")
     market.now = T0 + 60_000_000
     refused(market, bid("home-1", "sell", 7, 1), "after the slot began")
+
+
+def test_a_bid_signed_for_another_log_is_refused_here(market: Any) -> None:
+    """Nor is a bid that was signed here taken under another id, as if it were made twice."""
+    draft = bid("home-1", "sell", 7, 100_000)
+    entry = {"body": draft.body, "by": "home-1", "id": draft.id, "log": "homes/other", "type": "bid"}
+    signer = market.keys.signer("home-1")
+    refused(market, draft._replace(sig=signer.sign_field(actor_message(entry))), "not a signature")
+    here = signer.sign_field(actor_message({**entry, "log": "homes/main"}))
+    refused(market, draft._replace(id="bid:again", sig=here), "not a signature")
+    market.ledger.append_many([draft._replace(sig=here)])
 
 
 def test_an_upheld_dispute_must_be_reversed_before_money_moves_elsewhere(make_village: Any) -> None:
