@@ -25,6 +25,7 @@ VERBS = {
     "characterise": Verb("twin.cli.characterise", "characterise_device", "Step a device and write its profile."),
     "solve": Verb("twin.cli.solve", "solve", "Solve one case and show prices and certificate."),
     "reproduce": Verb("twin.cli.reproduce", "reproduce", "Repeat a paper's study, claim by claim."),
+    "sweep": Verb("twin.cli.sweep", "sweep", "Compare policies over measured days."),
     "release": Verb("twin.cli.release", "release", "Give devices back to themselves over their wires."),
     "init": Verb("twin.cli.init", "init", "Write a locked broker's passwords, access list, certificates."),
     "ledger": Verb("twin.cli.ledger", "app", "The settlement ledger of a run."),

@@ -10,7 +10,6 @@ import typer
 from twin.exits import UsageError
 
 LATER = {
-    "sweep": "D",
     "replay": "I",
     "test": "I",
     "record": "I",

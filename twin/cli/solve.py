@@ -11,8 +11,9 @@ import typer
 from rich.table import Table
 
 from controller.mechanism import Mechanism, load
-from controller.plan import Budget, Plan
+from controller.plan import Plan
 from twin.casefile import CaseFile, load_case
+from twin.cli.budget import changed
 from twin.cli.output import console, emit_json
 from twin.document.fields import near
 from twin.exits import UsageError
@@ -35,7 +36,7 @@ def solve(
     settings = dict(found.settings) if name == found.mechanism else {}
     if method is not None:
         settings["method"] = method
-    plan = configured(name, settings).plan(found.case, found.stage, _budget(found.budget, budget))
+    plan = configured(name, settings).plan(found.case, found.stage, changed(found.budget, budget))
     if as_json:
         emit_json(msgspec.to_builtins(plan))
         return
@@ -71,24 +72,6 @@ def configured(name: str, settings: dict[str, Any]) -> Mechanism:
     assert defaults is not None
     changed: Mechanism = type(made)(dataclasses.replace(defaults, **settings))  # type: ignore[call-arg]
     return changed
-
-
-def _budget(base: Budget, text: str | None) -> Budget:
-    if text is None:
-        return base
-    fields = {field.name: field.type for field in msgspec.structs.fields(Budget)}
-    given: dict[str, float | int] = {}
-    for part in text.split(","):
-        key, _, value = part.partition("=")
-        if key not in fields:
-            raise UsageError(f"{key!r} is unknown", where="--budget", mend=f"known: {', '.join(fields)}")
-        try:
-            given[key] = float(value) if key in ("gap", "wall_s") else int(value)
-        except ValueError:
-            raise UsageError(
-                f"{value!r} is no number", where=f"--budget {key}", mend="write gap=0.01,nodes=200"
-            ) from None
-    return msgspec.structs.replace(base, **given)
 
 
 def _prices(found: CaseFile, plan: Plan) -> Table:

@@ -43,6 +43,11 @@ def read_table(path: Path, time_column: str, zone: str, wanted: Iterable[str]) -
     return _read_csv(path, time_column, zone, names)
 
 
+def header(path: Path) -> list[str]:
+    """The column names of a .csv or .csv.gz file; empty where it has none. Raises DataError."""
+    return next(_csv_rows(path), (1, list[str]()))[1]
+
+
 def _read_csv(path: Path, time_column: str, zone: str, names: list[str]) -> Table:
     rows = _csv_rows(path)
     _, header = next(rows, (1, []))
