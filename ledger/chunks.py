@@ -22,6 +22,7 @@ import msgspec
 from ledger import canon, tlog
 from ledger.chain import GENESIS_PREV
 from ledger.errors import LedgerError
+from ledger.quiet import without_collector
 from ledger.store import Store
 
 LEVEL = 16
@@ -143,7 +144,8 @@ def checked(part: Part) -> list[Edges | None]:
     """Check the chunks of a part."""
     length = 1 << part.level
     starts = range(part.first * length, part.size, part.step * length)
-    return [chunk(part.path, part.log, start, min(start + length, part.size), part.level) for start in starts]
+    with without_collector():
+        return [chunk(part.path, part.log, start, min(start + length, part.size), part.level) for start in starts]
 
 
 def chunk(path: Path, log: str, start: int, end: int, level: int) -> Edges | None:

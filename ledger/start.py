@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from ledger import note, places
+from ledger import canon, chunks, note, places, tlog
 from ledger.chain import Chain
 from ledger.errors import (
     LedgerBroken,
@@ -93,20 +94,8 @@ def replayed(store: LogReader, folder: Path, name: str, held: Sequence[note.Chec
             f"schema {store.version()}, this program knows {SCHEMA_VERSION}", mend="use a newer vpptwin"
         )
     heads = [*_signed_heads(store, folder, name), *held]
-    chain = Chain(store.meta().get("log", ""))
-    roots: dict[int, bytes] = {}
-    wanted = {head.size for head in heads}
-    with without_collector():
-        for seq, _, _, _, leaf, data in store.rows():
-            try:
-                row = chain.accept(data)
-            except LedgerError as error:
-                what = f"entry {seq} does not hold: {error}"
-                raise LedgerBroken(what, where=name, mend="run `ledger verify`") from error
-            if row.leaf != leaf or row.seq != seq:
-                raise LedgerBroken(f"entry {seq} was changed", where=name, mend="run `ledger verify`")
-            if chain.size in wanted:
-                roots[chain.size] = chain.tree.root()
+    log, wanted = store.meta().get("log", ""), {head.size for head in heads}
+    chain, roots = _at_once(store, log, wanted) or _in_order(store, name, log, wanted)
     if not chain.size:
         raise places.unreadable(folder, name, places.NO_GENESIS)
     for head in heads:
@@ -121,6 +110,45 @@ def replayed(store: LogReader, folder: Path, name: str, held: Sequence[note.Chec
                 f"another root at {head.size} than the one signed or anchored", where=name, mend="run `ledger verify`"
             )
     return chain
+
+
+def _in_order(store: LogReader, name: str, log: str, wanted: set[int]) -> tuple[Chain, dict[int, bytes]]:
+    """The chain of all entries, and its roots at these sizes. Raises LedgerBroken where an entry does not hold."""
+    chain, roots = Chain(log), {}
+    with without_collector():
+        for seq, _, _, _, leaf, data in store.rows():
+            try:
+                row = chain.accept(data)
+            except LedgerError as error:
+                what = f"entry {seq} does not hold: {error}"
+                raise LedgerBroken(what, where=name, mend="run `ledger verify`") from error
+            if row.leaf != leaf or row.seq != seq:
+                raise LedgerBroken(f"entry {seq} was changed", where=name, mend="run `ledger verify`")
+            if chain.size in wanted:
+                roots[chain.size] = chain.tree.root()
+    return chain, roots
+
+
+def _at_once(store: LogReader, log: str, wanted: set[int]) -> tuple[Chain, dict[int, bytes]] | None:
+    """The same of a large log: the rules are executed here while other processes look at bytes, chain and tree.
+
+    None if it is small, or if anything does not hold: entry by entry it is then said what.
+    """
+    size = store.size() if isinstance(store, Store) else 0
+    if not isinstance(store, Store) or size < 2 * chunks.CHUNK or chunks.workers() < 2:
+        return None
+    chain = Chain(log)
+    try:
+        with chunks.Sweep(store, size, log, chunks.workers() - 1) as sweep, without_collector():
+            for _, _, _, _, leaf, data in islice(store.rows(), size):
+                chain.follow(canon.reread(data), leaf)
+            swept = sweep.result()
+    except (LedgerError, ValueError, KeyError, TypeError):
+        return None
+    if swept is None or chain.size != size:
+        return None
+    chain.tree = swept.tree
+    return chain, {at: tlog.range_hash(store.node, 0, at) for at in wanted if 0 < at <= size}
 
 
 def _signed_heads(store: LogReader, folder: Path, name: str) -> list[note.Checkpoint]:

@@ -7,7 +7,8 @@ import sqlite3
 
 import pytest
 
-from ledger import Draft, chunks, places
+from ledger import Draft, Ledger, chunks, places
+from ledger.errors import LedgerBroken
 from ledger.verify import verify
 
 OwnProcess = chunks.Worker
@@ -97,6 +98,24 @@ def test_processes_of_their_own_agree(large, monkeypatch):
     db.execute("UPDATE entry SET kind = 'x' WHERE seq = 40")
     db.close()
     assert verify(large) == in_order(large, monkeypatch)
+
+
+def test_a_large_log_opens_with_the_same_state(large, monkeypatch):
+    with Ledger.open(large, readonly=True) as ledger:
+        found = ledger.head(), dict(ledger.state), ledger.inclusion(70), ledger.consistency(33)
+    monkeypatch.setattr(chunks, "CHUNK", 1 << 16)
+    with Ledger.open(large, readonly=True) as ledger:
+        assert found == (ledger.head(), dict(ledger.state), ledger.inclusion(70), ledger.consistency(33))
+        assert ledger.replay() == ledger.head()
+
+
+@pytest.mark.parametrize("column", ["leaf = zeroblob(32)", "data = cast(data || ' ' AS BLOB)"])
+def test_a_large_log_that_was_changed_does_not_open(large, column):
+    db = sqlite3.connect(places.database(large), isolation_level=None)
+    db.execute(f"UPDATE entry SET {column} WHERE seq = 40")
+    db.close()
+    with pytest.raises(LedgerBroken, match="entry 40"):
+        Ledger.open(large, readonly=True)
 
 
 def test_without_processes_the_log_is_walked(large, monkeypatch):

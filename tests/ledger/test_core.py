@@ -246,7 +246,7 @@ def test_a_log_half_created_can_be_created_again(tmp_path):
     folder = tmp_path / "ledger"
     with pytest.raises(EntryRefused):
         Ledger.create(folder, log=ORIGIN, keys=KeyRing.derived(1), now_us=lambda: 5, genesis={"currency": "USD"})
-    with pytest.raises(LedgerUnreadable, match="create it again"):
+    with pytest.raises(LedgerUnreadable, match="nothing stands in it"):
         Ledger.open(folder, readonly=True)
     facts = {"currency": "USD", "operator": "vpp", "grid": "grid"}
     Ledger.create(folder, log=ORIGIN, keys=KeyRing.derived(1), now_us=lambda: 5, genesis=facts).close()
