@@ -55,7 +55,7 @@ def _line(line: dict[str, Any], entries: _Entries, party: str, zone: tzinfo) -> 
     of = entries[line["of"]][1]["body"] if line["of"] else entry["body"]
     priced = entries[of["price"]][1] if "price" in of else None
     metered = entries[of["metering"]][1]["body"] if of.get("metering") else {}
-    mine = "contract" in of or "flow_wh" in of or of.get("party") == party  # else the other side of somebody's line
+    mine = "contract" in of or of.get("party") == party  # else the other side of somebody's line
     rate = of.get("price_micro", 0) if mine else 0
     exact = line["wh"] * rate
     assert not rate or half_even(exact, 1000) == line["micro"], "the auditor has recomputed it"
@@ -64,14 +64,14 @@ def _line(line: dict[str, Any], entries: _Entries, party: str, zone: tzinfo) -> 
         "slot": of["slot"],
         "type": line["type"],
         "id": line["id"],
-        "registers": metered.get("reg", []),
-        "metered_wh": metered.get("wh", line["wh"]),
+        "registers": metered.get("reg", []) if mine or "share_ppm" in of else [],
+        "metered_wh": metered.get("wh", line["wh"]) if mine or "share_ppm" in of else line["wh"],
         "traded_wh": of.get("traded", 0),
         "wh": line["wh"],
         "quality": of.get("quality", ""),
         "revision": metered.get("rev", 0),
         "price_micro": rate,
-        "price_origin": _origin(of) if mine else "",
+        "price_origin": _origin(of) if mine else _other_side(of),
         "price_entry": _priced(priced) if mine and priced else {},
         "exact_milli_micro": exact,
         "micro": line["micro"],
@@ -85,12 +85,20 @@ def _origin(body: dict[str, Any]) -> str:
     """Where a line's price comes from, in words."""
     if "contract" in body:
         return f"contract {body['contract']}"
-    if "flow_wh" in body and "of" in body:
+    return "paid for energy given" if body.get("wh", 0) - body.get("traded", 0) >= 0 else "asked for energy taken"
+
+
+def _other_side(body: dict[str, Any]) -> str:
+    """What a line rests on that is not the party's own trade, in words."""
+    if "share_ppm" in body:
+        return f"own meter's energy; {body['wh']} Wh that no meter explains, worth {body['value_micro']} millionths"
+    if "flow_wh" in body:
         share = f"{body['wh']} of {body['flow_wh']} Wh of all such parties"
         return f"share of the energy that no meter explains, {body['of']}: {share}, of {body['value_micro']} millionths"
-    if "price" not in body:
-        return ""
-    return "paid for energy given" if body.get("wh", 0) - body.get("traded", 0) >= 0 else "asked for energy taken"
+    if "given_wh" in body:
+        energy = f"given {body['given_wh']} Wh, taken {body['taken_wh']} Wh"
+        return f"other side of {body['count']} parties settled in logs of their own: {energy}"
+    return f"other side of what {body['party']} settled, {body['wh']} Wh"
 
 
 def _priced(entry: dict[str, Any]) -> dict[str, Any]:

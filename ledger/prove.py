@@ -7,6 +7,7 @@ the price entries that committed to its prices (with the path to that commitment
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +36,21 @@ def bundle(folder: Path, party: str, since_us: int, until_us: int) -> dict[str, 
         size, signed = _signed(store, None if anchor is None else anchor[1])
         chosen = _chosen(store, party, since_us, until_us, size)
         if not chosen:
-            raise LedgerError(f"nothing of {party} in these slots under the signed head", where="prove")
+            raise LedgerError(
+                f"nothing of {party} in these slots under the signed head", where="prove", mend=_who(folder)
+            )
         proved = _proved(store, chosen, size, signed)
     facts = {"format": BUNDLE, "party": party, "since": since_us, "until": until_us, **proved}
     return facts if anchor is None else {**facts, "main": _of_main(folder, party, anchor[0], chosen)}
+
+
+def _who(folder: Path) -> str:
+    """Parties and slots that there are, for a person who asked for others."""
+    with reading(folder, places.MAIN) as store:
+        entries = [canon.loads(row[5])["body"] for row in store.rows() if row[2] in ("registration", "price")]
+    slots = [datetime.fromtimestamp(body["slot"] / 1e6, UTC).isoformat() for body in entries if "slot" in body]
+    named = ", ".join(sorted(body["wallet"] for body in entries if "wallet" in body))
+    return f"parties: {named}; slots from {min(slots)} to {max(slots)}" if slots else f"parties: {named}; no slot yet"
 
 
 def _proved(store: LogReader, chosen: Iterable[tuple[int, bytes]], size: int, signed: str) -> dict[str, Any]:

@@ -237,6 +237,19 @@ def test_a_household_proves_its_bill_under_the_main_logs_key(site: Any) -> None:
         audit(proof, KeyRing.derived(2).signer("s/main").verifier.vkey)
 
 
+def test_the_operators_bill_says_whose_other_side_a_line_is(site: Any) -> None:
+    site.day(1)
+    lines = bill(site.folder, "vpp", T0, T0 + SLOT_US)["lines"]
+    assert [line["price_origin"].partition(":")[0] for line in lines] == [
+        "other side of what grid settled, 356 Wh",
+        "other side of 2 parties settled in logs of their own",
+        "own meter's energy; 0 Wh that no meter explains, worth 0 millionths",
+    ]
+    assert sum(line["micro"] for line in lines) == site.books.main.wallets()["vpp"][0]
+    with pytest.raises(LedgerError, match="parties: grid, home-1, home-2, vpp; slots from 2016-09-05T07:00:00"):
+        bill(site.folder, "nobody", T0, T0 + SLOT_US)
+
+
 def test_nothing_is_proved_before_the_main_log_anchored_it(site: Any) -> None:
     site.price(0)
     site.settle(0, {"home-1": 300, "home-2": -900, "vpp": 250, "grid": 350})
