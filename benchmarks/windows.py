@@ -26,9 +26,13 @@ from controller.stackelberg.solve import solve
 
 DAY, HORIZON = 96, 16
 DEFAULT = Budget()
-LARGER = Budget(rounds=12, iterations=1200)
-CERTIFIED = Budget(rounds=6, iterations=800, nodes=216)
-"""Neighbourhoods and branch and bound over 16 nodes beyond the mechanism's 200."""
+BUDGETS = (
+    ("default", DEFAULT, 1),
+    ("larger", Budget(rounds=12, iterations=1200), 4),
+    ("certified", Budget(rounds=6, iterations=800, nodes=208), 16),
+)
+"""Name, budget, every how many windows. The last grants 8 nodes of neighbourhoods and branch and bound beyond the
+mechanism's 200."""
 CROWDS = {10: (8, 20, 40, 52, 66, 74), 30: (8, 20, 40, 66), 300: (20, 66)}
 """Prosumers -> windows; the other prosumers are scaled copies of the paper's three."""
 RIVALS = {"paper": "Kriging and swarm", "pso": "swarm", "ga": "differential evolution"}
@@ -49,17 +53,20 @@ class Solved:
 def main() -> None:
     """Print the tables; about ten minutes."""
     plan = day_plan(2, Budget())
-    print(f"Three prosumers, all {DAY} windows of the paper's day, process time:\n")
-    rows, goals = [], list[Figure]()
-    for name, budget, every in (("default", DEFAULT, 1), ("larger", LARGER, 3), ("certified", CERTIFIED, 8)):
-        solved = [window(plan, 3, first, budget) for first in range(0, DAY, every)]
-        rows.append([name, _words(budget), str(len(solved)), *_shares(solved)])
-        goals += _goals(name, solved)
-    table(("budget", "", "windows", "<= 1 %", "<= 5 %", "gap median", "90 %", "time median", "90 %", "largest"), rows)
-    figures(goals)
-    crowds(plan)
+    day(plan)
     followers(plan)
     rivals(plan)
+    crowds(plan)
+
+
+def day(plan: Plan) -> None:
+    """Windows of the paper's day with three prosumers, by budget."""
+    print("Three prosumers over the paper's day, process time:\n")
+    for name, budget, every in BUDGETS:
+        solved = [window(plan, 3, first, budget) for first in range(0, DAY, every)]
+        head = ("budget", "", "windows", "<= 1 %", "<= 5 %", "gap median", "90 %", "time median", "90 %", "largest")
+        table(head, [[name, _words(budget), str(len(solved)), *_shares(solved)]])
+        figures(_goals(name, solved))
 
 
 def window(plan: Plan, prosumers: int, first: int, budget: Budget) -> Solved:

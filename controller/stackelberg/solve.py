@@ -21,8 +21,8 @@ BLOCK = 0.35
 """Share of a window's steps that a neighbourhood frees (models/twostage.md section 6d)."""
 BLOCK_NODES = 8
 """Nodes a neighbourhood may take."""
-RELAXED_BELOW = 40_000
-"""Columns of the piece program above which only duality bounds the profit: a hundred prosumers over 16 steps."""
+RELAXED_BELOW = 15_000
+"""Columns of the piece program above which only duality bounds the profit: some forty prosumers over 16 steps."""
 POLISH = 6
 """Pieces visited from prices that a program found."""
 

@@ -60,8 +60,13 @@ def _prices(found: Reproduction) -> go.Figure:
 def _noise(found: Reproduction) -> go.Figure:
     rows = found.tables["noise"]
     lines = [
-        go.Scatter(name=key, x=[row["sigma"] for row in rows], y=[row[key] for row in rows])
+        go.Scatter(
+            name=f"{key}, seed {seed}",
+            x=[row["sigma"] for row in rows if row["seed"] == seed],
+            y=[row[key] for row in rows if row["seed"] == seed],
+        )
         for key in ("mean", "median", "iqr")
+        for seed in dict.fromkeys(row["seed"] for row in rows)
     ]
     return go.Figure(lines, {"title": {"text": "Spread of internal prices against noise (figure 11), per kWh"}})
 

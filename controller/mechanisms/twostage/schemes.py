@@ -44,6 +44,8 @@ class Day:
     """What each prosumer pays for what it trades."""
     market_bill: float = 0.0
     """What the site pays the market."""
+    start_cost: float = 0.0
+    """Part of the own costs that starts and stops make: the same in every scheme of one commitment."""
     curtailed_kwh: float = 0.0
     prices: list[tuple[float, float]] = field(default_factory=list)
     """(lambda_s, lambda_b) of every applied quarter hour."""
@@ -124,6 +126,7 @@ def _apply(
             on = game.central.player.commitments[asset.id].on[:steps] if isinstance(asset, Turbine) else None
             cost = own_cost(asset, power, hours, on)
             day.own_cost[party] = day.own_cost.get(party, 0.0) + cost
+            day.start_cost += switching(asset, on)
             if after := _after(asset, answers[party], on, steps):
                 states[asset.id] = after
         bill = trade_cost(need, prices.to_prosumer[:steps], prices.from_prosumer[:steps], hours)
@@ -145,10 +148,16 @@ def own_cost(asset: Asset, p_kw: FloatArray, hours: FloatArray, on: FloatArray |
         return float(hours @ (asset.beta_per_kwh * p_kw + asset.beta2_per_kw2h * p_kw**2))
     if isinstance(asset, Pv) or on is None:
         return 0.0
-    change = np.diff(np.concatenate([[float(asset.on)], on]))
-    switching = asset.start_cost * np.maximum(change, 0).sum() + asset.stop_cost * np.maximum(-change, 0).sum()
     fuel = asset.cost_a_per_kw2h * p_kw**2 + asset.cost_b_per_kwh * p_kw + asset.cost_c_per_h * on
-    return float(hours @ fuel + switching)
+    return float(hours @ fuel) + switching(asset, on)
+
+
+def switching(asset: Asset, on: FloatArray | None) -> float:
+    """What a turbine's starts and stops cost; nothing for other assets."""
+    if not isinstance(asset, Turbine) or on is None:
+        return 0.0
+    change = np.diff(np.concatenate([[float(asset.on)], on]))
+    return float(asset.start_cost * np.maximum(change, 0).sum() + asset.stop_cost * np.maximum(-change, 0).sum())
 
 
 def _after(asset: Asset, answer: Response, on: FloatArray | None, steps: int) -> Asset | None:

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from twin.reproduction.verdicts import scheme_checks
+
 Vpptwin = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -56,6 +58,21 @@ def test_every_scheme_ends_at_the_planned_state_of_charge(found: dict[str, Any])
     for row in found["tables"]["schemes"]:
         assert row["windows"] == 4
         assert all(abs(soc - 0.4) < 1 / 300 for soc in row["end_soc_pu"].values()), "T5: 1 kWh"
+
+
+def test_price_games_cost_the_site_less_than_market_prices(found: dict[str, Any]) -> None:
+    """T5: Scheme 4 below Scheme 1 for the site; starts are in both."""
+    rows = {row["scheme"]: row for row in found["tables"]["schemes"]}
+    assert rows[4]["system_cost"] < rows[1]["system_cost"]
+    assert rows[2]["system_cost"] <= rows[4]["system_cost"] + 1e-6
+
+
+def test_only_whole_days_are_held_against_the_specification(found: dict[str, Any]) -> None:
+    rows = [{**row, "windows": 24} for row in found["tables"]["schemes"]]
+    assert not any(check["id"].startswith("specification") for check in found["checks"])
+    judged = [check for check in scheme_checks(rows) if check.id.startswith("specification")]
+    assert [check.id[-1] for check in judged] == ["1", "2", "4"]
+    assert not any(check.holds for check in judged), "four hours are no day"
 
 
 def test_the_page_holds_five_figures(folder: Path) -> None:
