@@ -77,9 +77,10 @@ def _entries(proved: dict[str, Any], size: int, root: bytes) -> dict[str, Entry]
 
 def _anchored(main: dict[str, Any], key: str, genesis: Entry, size: int, root: bytes) -> dict[str, Entry]:
     """The main log's entries, if it is signed by its key and one of them anchors this head of the party's log."""
-    if genesis["body"]["main"] != key:
-        raise AuditError("the party's log was begun under another main log's key")
     vouched = _entries(main, *_head(main["checkpoint"], key))
+    begun = vouched.get("genesis", genesis)  # the key may have been rotated since
+    if begun["seq"] != 0 or begun["body"]["log_key"] != genesis["body"]["main"]:
+        raise AuditError("the party's log was begun under another main log's key")
     for entry in vouched.values():
         body = entry["body"]
         if entry["type"] == "anchor" and (body["origin"], body["size"], body["root"]) == (

@@ -75,7 +75,7 @@ def _of_main(folder: Path, party: str, anchor_seq: int, chosen: Iterable[tuple[i
     with reading(folder, places.MAIN) as store:
         size, signed = _signed(store, None)
         found = {seq: data for seq, _, data in store.find(sorted({*prices, *named} - {""})).values() if seq < size}
-        found[anchor_seq] = store.data(anchor_seq) or b""
+        found |= {seq: store.data(seq) or b"" for seq in (0, anchor_seq)}
         proved = _proved(store, sorted(found.items()), size, signed)
     return {**proved, "committed": _committed(folder, party, prices)}
 

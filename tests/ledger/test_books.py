@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import sqlite3
@@ -233,8 +234,25 @@ def test_a_household_proves_its_bill_under_the_main_logs_key(site: Any) -> None:
     ):
         with pytest.raises((AuditError, KeyError)):
             audit(broken, key)
-    with pytest.raises(AuditError, match="another main log"):
+    with pytest.raises(AuditError, match="not signed by the log's key"):
         audit(proof, KeyRing.derived(2).signer("s/main").verifier.vkey)
+    stranger = {**proof, "main": {**proof["main"], "entries": [e for e in of_main if e["seq"]]}}
+    with pytest.raises(AuditError, match="another main log"):
+        audit(stranger, key)
+
+
+def test_a_bill_is_proved_under_the_main_logs_new_key_after_a_rotation(site: Any) -> None:
+    site.day(1)
+    name, new = "s/main", site.keys.signer("s/main", 1)
+    proof = base64.b64encode(new.private.sign(f"vpptwin/rotate/v1\n{name}\n{name}\n{new.verifier.vkey}".encode()))
+    body = {"name": name, "generation": 1, "key": new.verifier.vkey, "proof": proof.decode()}
+    site.books.main.append("key.rotate", body, id="rot:main", by=name)
+    site.books.anchor()
+    found = bundle(site.folder, "home-1", T0, T0 + SLOT_US)
+    assert audit(found, new.verifier.vkey)["total_wh"] == 301
+    with pytest.raises(AuditError):
+        audit(found, site.keys.signer(name).verifier.vkey)
+    assert across.verify_all(site.folder).ok
 
 
 def test_the_operators_bill_says_whose_other_side_a_line_is(site: Any) -> None:
