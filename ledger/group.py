@@ -1,7 +1,7 @@
 """Group commit: entries of many producers become durable together, at most 256 in one transaction.
 
-Nothing is waited for: while one batch is on its way to the disk the next one gathers and is made, so a lone producer
-has the speed of the disk and many have its bandwidth. A draft that is refused fails alone.
+Nothing is waited for: while one batch is on its way to the disk the next one gathers (and is made, if both are large),
+so a lone producer has the speed of the disk and many have its bandwidth. A draft that is refused fails alone.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from ledger.errors import LedgerBroken, LedgerError
 from ledger.sealing import Receipt
 
 MOST = 256
+BESIDE = 128
+"""From so many entries on a batch is written beside the making of the next: below, changing threads costs more."""
 
 _Results = list[Receipt | LedgerError]
 
@@ -92,12 +94,16 @@ class GroupCommit:
                 return
 
     def _commit(self, batch: Sequence[_Waiting]) -> None:
+        items = [draft for drafts, _ in batch for draft in drafts]
         try:
-            results, written = self._ledger.append_later([draft for drafts, _ in batch for draft in drafts])
+            if len(items) < BESIDE:
+                _answer(batch, self._ledger.append_each(items))
+                return
+            results, written = self._ledger.append_later(items)
         except LedgerError as error:
             _fail(batch, error)
             return
-        written.add_done_callback(partial(_answer, batch, results))
+        written.add_done_callback(partial(_answer_later, batch, results))
 
 
 class _Turn:
@@ -126,11 +132,15 @@ class _Turn:
         return self._results
 
 
-def _answer(batch: Sequence[_Waiting], results: Sequence[Receipt | LedgerError], written: Future[None]) -> None:
+def _answer_later(batch: Sequence[_Waiting], results: Sequence[Receipt | LedgerError], written: Future[None]) -> None:
     """Tell every producer, in the thread that wrote: what was made is durable now, or the store has failed."""
     if error := written.exception():
         _fail(batch, LedgerBroken(f"the store failed: {error}", where="append", mend="close, reopen and verify"))
-        return
+    else:
+        _answer(batch, results)
+
+
+def _answer(batch: Sequence[_Waiting], results: Sequence[Receipt | LedgerError]) -> None:
     at = 0
     for drafts, answered in batch:
         answered.set_result([*results[at : at + len(drafts)]])
