@@ -39,7 +39,7 @@ def _gaps(summary: Summary) -> str:
     worst = f"worst {_percent(summary.plans.max_gap)}"
     if summary.gaps is None:
         return worst
-    return f"median {_percent(summary.gaps.median)}, {_percent(summary.gaps.within_1pct)} of windows <= 1 %, {worst}"
+    return f"median {_percent(summary.gaps.median)}, within 1%: {_percent(summary.gaps.within_1pct)}, {worst}"
 
 
 def _amount(value: float | None, currency: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from pathlib import Path
+from typing import Any
 
 import plotly.graph_objects as go
 
@@ -41,7 +42,7 @@ def _schemes(found: Reproduction) -> go.Figure:
         go.Bar(name=label, x=names, y=[row[key] for row in rows])
         for key, label in (("prosumer_cost", "prosumers pay"), ("system_cost", "the site costs"))
     ]
-    return go.Figure(bars, {"title": {"text": "Schemes over the day, currency"}})
+    return go.Figure(bars, _layout("Schemes over the day", "", "currency"))
 
 
 def _prices(found: Reproduction) -> go.Figure:
@@ -54,7 +55,9 @@ def _prices(found: Reproduction) -> go.Figure:
         for which in ("import", "export")
         for key, label in (("to_prosumer", "sale"), ("from_prosumer", "purchase"))
     ]
-    return go.Figure(lines, {"title": {"text": "Internal prices at point 74 (figure 10), per kWh"}})
+    return go.Figure(
+        lines, _layout("Internal prices at point 74, means of the window (figure 10)", "external price x", "per kWh")
+    )
 
 
 def _noise(found: Reproduction) -> go.Figure:
@@ -68,7 +71,7 @@ def _noise(found: Reproduction) -> go.Figure:
         for key in ("mean", "median", "iqr")
         for seed in dict.fromkeys(row["seed"] for row in rows)
     ]
-    return go.Figure(lines, {"title": {"text": "Spread of internal prices against noise (figure 11), per kWh"}})
+    return go.Figure(lines, _layout("Spread of internal prices against noise (figure 11)", "noise, sigma", "per kWh"))
 
 
 def _algorithms(found: Reproduction) -> go.Figure:
@@ -83,12 +86,17 @@ def _algorithms(found: Reproduction) -> go.Figure:
         )
         for method in dict.fromkeys(row["method"] for row in rows)
     ]
-    layout = {"title": {"text": "Profit against calls of the lower level (table 3)"}, "xaxis": {"type": "log"}}
-    return go.Figure(points, layout)
+    title = "Profit against calls of the lower level (table 3)"
+    return go.Figure(points, _layout(title, "calls", "profit, currency", log=True))
 
 
 def _sizes(found: Reproduction) -> go.Figure:
     rows = found.tables["sizes"]
     line = go.Scatter(x=[row["prosumers"] for row in rows], y=[row["seconds"] for row in rows])
-    layout = {"title": {"text": "Seconds of a window against prosumers (table 4)"}, "xaxis": {"type": "log"}}
-    return go.Figure([line], layout)
+    title = "Seconds of a window against prosumers (table 4)"
+    return go.Figure([line], _layout(title, "prosumers", "seconds", log=True))
+
+
+def _layout(title: str, across: str, up: str, *, log: bool = False) -> dict[str, Any]:
+    axis = {"title": {"text": across}, "type": "log"} if log else {"title": {"text": across}}
+    return {"title": {"text": title}, "xaxis": axis, "yaxis": {"title": {"text": up}}}
