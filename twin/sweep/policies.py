@@ -33,7 +33,7 @@ class Policy:
     name: str
     kind: Kind
     netting: Netting
-    """Which net load its storages meet: of each home, or of the site."""
+    """Which net load its storages meet, of each home or of the site, unless its mechanism says so itself."""
     about: str
     make: Callable[[], Mechanism] | None = None
     """Mechanisms only."""
@@ -46,6 +46,7 @@ class Operated:
     """What a policy made of a span."""
 
     days: list[CostBreakdown]
+    netting: Netting
     plans: int = 0
     max_gap: float | None = None
     notes: tuple[str, ...] = ()
@@ -64,7 +65,7 @@ def operate(policy: Policy, ground: Ground, forecaster: Forecaster, budget: Budg
         law = next(law for law in RULES if policy.name in (law, f"{law}_site"))
         prices = ground.rule_prices
         operation = rule(law, scene.series, scene.storages, prices, ground.first_slot, policy.netting)
-    return Operated(by_day(operation, scene.run_tariff, ground.edges, (), scene.feeder))
+    return Operated(by_day(operation, scene.run_tariff, ground.edges, (), scene.feeder), policy.netting)
 
 
 def find(name: str) -> Policy:
@@ -127,9 +128,10 @@ def _mechanism(
         close = getattr(mechanism, "close", None)
         if close is not None:  # one that keeps a process or a file open
             stack.callback(close)
-        outcome = simulate_mechanism(scene, mechanism, seen, budget, policy.netting)
+        netting: Netting = getattr(mechanism, "netting", policy.netting)
+        outcome = simulate_mechanism(scene, mechanism, seen, budget, netting)
     days = by_day(outcome.operation, scene.run_tariff, ground.edges, scene.turbines, scene.feeder)
-    return Operated(days, len(outcome.day_ahead) + len(outcome.intraday), outcome.max_gap)
+    return Operated(days, netting, len(outcome.day_ahead) + len(outcome.intraday), outcome.max_gap)
 
 
 def _foresight(ground: Ground) -> Operated:
@@ -148,4 +150,4 @@ def _foresight(ground: Ground) -> Operated:
         )
     )
     days = bound_by_day(best, scene.run_tariff, series.slot_s, scene.storages, ground.edges, feeder)
-    return Operated(days)
+    return Operated(days, "site")

@@ -164,6 +164,7 @@ def _words(sweep: Sweep) -> Iterator[str]:
         f"Ideal meter loop in steps of {LOOP_S} s: no lag, no dead band, setpoints followed at once; what the "
         "real loop loses is measured by `vpptwin run`."
     )
+    yield f"Forecasts: {sweep.site.forecast.method}, from the past of each moment alone; the same for all policies."
     yield "The seed shapes the minutes inside measured hours. It makes no new days: seeds of a day are averaged first."
     yield (
         f"Intervals hold with probability {LEVEL:.0%}: bootstrap of {BLOCK_DAYS}-day blocks within each span. "

@@ -92,6 +92,7 @@ def _inputs(
         "files": dict(feed.inputs),
         "program": program.common(),
         "loop_s": LOOP_S,
+        "forecast": feed.site.forecast.method,
         "budget": msgspec.to_builtins(choice.budget),
     }
     code = {policy.name: program.of_mechanism(policy.name) for policy in chosen}
@@ -120,4 +121,4 @@ def _tasks(sweep: Sweep, missing: list[Place]) -> Iterator[Task]:
         if ready != (place.span, place.seed):
             ready = (place.span, place.seed)
             found = grounds(sweep.site, Feed(sweep.site, sweep.dataset, place.seed), place.span, sweep.settings)
-        yield Task(place, sweep.inputs[place], found[place.setting], sweep.choice.budget)
+        yield Task(place, sweep.inputs[place], found[place.setting], sweep.choice.budget, sweep.site.forecast.method)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Protocol
 
 from controller.errors import ControllerError
-from controller.forecast import SimilarDays
+from controller.forecast import forecaster
 from controller.plan import Budget
 from twin.sweep import policies
 from twin.sweep.cells import Cell, Place
@@ -26,6 +26,8 @@ class Task:
     inputs: str
     ground: Ground
     budget: Budget
+    method: str
+    """Of the forecasts, a name of controller.forecast.METHODS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +54,20 @@ class Bench:
     """Computes cells one after the other; forecasts of a span and seed are made once for all its policies."""
 
     def __init__(self) -> None:
-        self._forecasts: dict[tuple[str, int], Remembered] = {}
+        self._forecasts: dict[tuple[str, int, str], Remembered] = {}
 
     def do(self, task: Task) -> Cell | Failure:
         """The cell, or why there is none: what a mechanism refuses must not end the sweep."""
         policy = policies.find(task.place.policy)
         wall, cpu = time.perf_counter(), time.process_time()
         try:
-            done = policies.operate(policy, task.ground, self._forecaster(task.place), task.budget)
+            done = policies.operate(policy, task.ground, self._forecaster(task), task.budget)
         except ControllerError as error:
             return Failure(task.place, str(error))
         return Cell(
             place=task.place,
             inputs=task.inputs,
-            netting=policy.netting,
+            netting=done.netting,
             dates=task.ground.dates,
             cost=tuple(day.total for day in done.days),
             parts=tuple(asdict(day) for day in done.days),
@@ -76,12 +78,12 @@ class Bench:
             notes=done.notes,
         )
 
-    def _forecaster(self, place: Place) -> Remembered:
-        key = (place.span.start, place.seed)
+    def _forecaster(self, task: Task) -> Remembered:
+        key = (task.place.span.start, task.place.seed, task.method)
         if key not in self._forecasts:
             while len(self._forecasts) >= KEPT_GROUNDS:
                 del self._forecasts[next(iter(self._forecasts))]
-            self._forecasts[key] = Remembered(SimilarDays())
+            self._forecasts[key] = Remembered(forecaster(task.method, intervals=False))
         return self._forecasts[key]
 
 
