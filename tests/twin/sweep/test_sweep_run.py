@@ -235,9 +235,9 @@ def test_ctrl_c_loses_no_finished_cell(tmp_path: Path) -> None:
         "--jobs",
         "2",
         "--settings",
-        "fixed,feeder",
+        "fixed,dynamic,feeder",
         "--policies",
-        "central,tou",
+        "central,central_oracle",
         "--out",
         str(tmp_path),
     ]
@@ -254,7 +254,7 @@ def test_ctrl_c_loses_no_finished_cell(tmp_path: Path) -> None:
     assert "Traceback" not in said
     assert "the same command continues" in said
     done = len(list(cells.glob("*.json")))
-    assert 0 < done < 4
+    assert 0 < done < 6
     ended = subprocess.run([*command, "--json"], capture_output=True, text=True, timeout=100, check=True)
     found = json.loads(ended.stdout)
-    assert (found["cells"], found["computed"]) == (4, 4 - done)
+    assert (found["cells"], found["computed"]) == (6, 6 - done)
