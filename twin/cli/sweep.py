@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,7 +38,7 @@ def sweep(
     spans: Annotated[str, typer.Option(help="FIRST-DAY:DAYS, several by commas.")] = choice.SPANS,
     seeds: Annotated[str, typer.Option(help="Seeds of the minutes inside measured hours.")] = choice.SEEDS,
     settings: Annotated[str, typer.Option(help="Of fixed, dynamic, feeder.")] = ",".join(choice.SETTINGS),
-    policies: Annotated[str, typer.Option(help="Names, installed mechanisms, or module:Class.")] = ",".join(
+    policies: Annotated[str, typer.Option(help="Names, installed mechanisms, or NAME=module:Class.")] = ",".join(
         choice.POLICIES
     ),
     seeds_for: Annotated[str | None, typer.Option(help="Fewer seeds for slow policies, such as twostage=1.")] = None,
@@ -63,13 +64,17 @@ def sweep(
         seeds=numbers,
         settings=choice.settings(settings),
         policies=names,
-        seeds_for=choice.seeds_for(seeds_for, names, len(numbers)),
+        seeds_for=choice.seeds_for(seeds_for, [name.partition("=")[0] for name in names], len(numbers)),
         budget=changed(plant.mechanism.budget, budget),
         feeder_w=_positive("--feeder-w", feeder_w),
         feeder_per_kwh=_positive("--feeder-per-kwh", feeder_per_kwh) or 0.0,
         dynamic_prices=None if dynamic_prices is None else str(dynamic_prices),
     )
     workers = _jobs(jobs)
+    if any(":" in name for name in names):
+        sys.path.insert(
+            0, str(Path.cwd())
+        )  # module:Class is looked for where the command was called, as python -m does
     folder = Path("runs") / f"sweep-{plant.id}" if out is None else out
     checked = prepare(chosen, plant, folder)
     finished = _computed(checked, ray, workers)

@@ -102,7 +102,7 @@ def settings(text: str) -> tuple[SettingName, ...]:
 
 
 def policies(text: str) -> tuple[str, ...]:
-    """Names of policies; whether they exist is asked of twin.sweep.policies. Raises UsageError."""
+    """Names of policies as `twin.sweep.policies.find` reads them, not yet looked up. Raises UsageError."""
     return _distinct(text, "--policies")
 
 

@@ -104,6 +104,6 @@ def _table(found: SweepResult, setting: str) -> str:
 
 def _row(cells: list[str], tag: str) -> str:
     """Numbers to the right: all cells but the first two and the last."""
-    kinds = ["", "", *[" class=n"] * (len(cells) - 3), ""]
+    kinds = [*[' style="white-space:nowrap"'] * 2, *[" class=n"] * (len(cells) - 3), ""]
     marked = (f"<{tag}{kind}>{escape(cell)}</{tag}>" for kind, cell in zip(kinds, cells, strict=True))
     return f"<tr>{''.join(marked)}</tr>"

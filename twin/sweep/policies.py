@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from math import inf
 from typing import Literal
@@ -35,6 +35,8 @@ class Policy:
     netting: Netting
     """Which net load its storages meet, of each home or of the site, unless its mechanism says so itself."""
     about: str
+    source: str = ""
+    """An installed mechanism's name or `module:Class`; empty for the sweep's own policies."""
     make: Callable[[], Mechanism] | None = None
     """Mechanisms only."""
     oracle: bool = False
@@ -68,15 +70,24 @@ def operate(policy: Policy, ground: Ground, forecaster: Forecaster, budget: Budg
     return Operated(by_day(operation, scene.run_tariff, ground.edges, (), scene.feeder), policy.netting)
 
 
-def find(name: str) -> Policy:
-    """The policy of a name: one of `known()`, an installed mechanism, or `module:Class`. Raises UsageError."""
+def find(text: str) -> Policy:
+    """The policy of a name: one of `known()`, an installed mechanism, or `module:Class`; `NAME=` before it renames it.
+
+    Raises UsageError.
+    """
+    alias, equals, name = text.rpartition("=")
+    found = _find(name)
+    return replace(found, name=alias) if equals else found
+
+
+def _find(name: str) -> Policy:
     own = known()
     if name in own:
         return own[name]
     if ":" in name:
-        return Policy(name, "mechanism", "home", "mechanism from a module", lambda: _imported(name))
+        return Policy(name, "mechanism", "home", "mechanism from a module", name, lambda: _imported(name))
     if name in names():
-        return Policy(name, "mechanism", "home", "installed mechanism, its intraday windows", lambda: load(name))
+        return Policy(name, "mechanism", "home", "installed mechanism, its intraday windows", name, lambda: load(name))
     mend = f"there are: {', '.join([*own, *(n for n in names() if n not in own)])}, or module:Class"
     raise UsageError(f"no policy {name!r}", where="--policies", mend=mend)
 
@@ -89,9 +100,11 @@ def known() -> dict[str, Policy]:
     found = [
         Policy("no_control", "none", "site", "storage idle, turbine off"),
         *rules,
-        Policy("central", "mechanism", "site", f"central control, our forecasts, {site}", Central),
-        Policy("central_home", "mechanism", "home", f"the same for each home alone, {home}", _each_home),
-        Policy("central_oracle", "mechanism", "site", f"central control, true future, {site}", _certain, oracle=True),
+        Policy("central", "mechanism", "site", f"central control, our forecasts, {site}", make=Central),
+        Policy("central_home", "mechanism", "home", f"the same for each home alone, {home}", make=_each_home),
+        Policy(
+            "central_oracle", "mechanism", "site", f"central control, true future, {site}", make=_certain, oracle=True
+        ),
         Policy("foresight", "foresight", "site", "bound: cheapest operation, everything known"),
     ]
     return {policy.name: policy for policy in found}

@@ -28,13 +28,13 @@ def common() -> str:
     return _digest([*_python_in(Path(str(controller.__file__)).parent), *_OURS])
 
 
-def of_mechanism(policy: str) -> str:
-    """Hash of the package that brings a mechanism (`module:Class` or an entry point's name); empty for our own ones.
+def of_mechanism(source: str) -> str:
+    """Hash of the package that brings a mechanism (`module:Class` or an entry point's name), empty for our own.
 
     Raises UsageError where there is no such module.
     """
     points = {point.name: point.value for point in entry_points(group=GROUP)}
-    value = policy if ":" in policy else points.get(policy, "")
+    value = source if ":" in source else points.get(source, "")
     module = value.partition(":")[0]
     if not module or module.partition(".")[0] == controller.__name__:
         return ""

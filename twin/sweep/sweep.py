@@ -55,6 +55,8 @@ def prepare(choice: Choice, site: Site, out: Path) -> Sweep:
     if site.data is None:
         raise UsageError("a sweep needs measured days", where=site.path.name, mend="give the site data, or --data")
     chosen = tuple(policies.find(name) for name in choice.policies)
+    if len({policy.name for policy in chosen}) < len(chosen):
+        raise UsageError("two policies have one name", where="--policies", mend="name them apart: NAME=module:Class")
     dataset = DataSet.open(site.data)
     feed = Feed(site, dataset, 0)
     for span in choice.spans:
@@ -95,7 +97,7 @@ def _inputs(
         "forecast": feed.site.forecast.method,
         "budget": msgspec.to_builtins(choice.budget),
     }
-    code = {policy.name: program.of_mechanism(policy.name) for policy in chosen}
+    code = {policy.name: [policy.source, program.of_mechanism(policy.source)] for policy in chosen}
     for seed in choice.seeds:
         for span in choice.spans:
             for policy in sorted(chosen, key=_lightness):
@@ -115,10 +117,18 @@ def _lightness(policy: Policy) -> int:
 
 def _tasks(sweep: Sweep, missing: list[Place]) -> Iterator[Task]:
     """Tasks in the order of work; a span's days are made when the first of its cells is due."""
+    policy_of = {policy.name: policy.source or policy.name for policy in sweep.policies}
     ready: tuple[Span, int] | None = None
     found: dict[str, Any] = {}
     for place in missing:
         if ready != (place.span, place.seed):
             ready = (place.span, place.seed)
             found = grounds(sweep.site, Feed(sweep.site, sweep.dataset, place.seed), place.span, sweep.settings)
-        yield Task(place, sweep.inputs[place], found[place.setting], sweep.choice.budget, sweep.site.forecast.method)
+        yield Task(
+            place,
+            policy_of[place.policy],
+            sweep.inputs[place],
+            found[place.setting],
+            sweep.choice.budget,
+            sweep.site.forecast.method,
+        )

@@ -23,6 +23,8 @@ class Task:
     """One cell to compute."""
 
     place: Place
+    policy: str
+    """As `policies.find` knows it."""
     inputs: str
     ground: Ground
     budget: Budget
@@ -58,7 +60,7 @@ class Bench:
 
     def do(self, task: Task) -> Cell | Failure:
         """The cell, or why there is none: what a mechanism refuses must not end the sweep."""
-        policy = policies.find(task.place.policy)
+        policy = policies.find(task.policy)
         wall, cpu = time.perf_counter(), time.process_time()
         try:
             done = policies.operate(policy, task.ground, self._forecaster(task), task.budget)

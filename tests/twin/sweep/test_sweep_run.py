@@ -198,11 +198,12 @@ def test_a_mechanism_that_refuses_leaves_a_gap_and_says_why(
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "refusing_mechanism.py").write_text(REFUSING)
     monkeypatch.syspath_prepend(tmp_path / "code")
-    choice = chosen(policies=("refusing_mechanism:Refusing", "no_control"), settings=("fixed",))
+    choice = chosen(policies=("mine=refusing_mechanism:Refusing", "no_control"), settings=("fixed",))
     sweep = prepare(choice, two_homes, tmp_path)
     found = summarise(sweep, run(sweep, Serial(), silent))
     assert [row.policy for row in found.rows] == ["no_control"]
     assert len(found.failures) == 1
+    assert "-mine: " in found.failures[0]
     assert "out of ideas" in found.failures[0]
     assert "out of ideas" in page(found)
 
@@ -222,7 +223,7 @@ def test_every_figure_and_table_is_on_the_page(result: SweepResult) -> None:
     assert set(figures) == {"captured", "differences", "days"}  # no twostage, so no regret
     assert "Nothing to draw" in text
     for policy in POLICIES:
-        assert f"<td>{policy}</td>" in text
+        assert f">{policy}</td>" in text
     assert len(figures["differences"]["views"]) == 2 * len(POLICIES)
     assert all(len(figures["differences"]["data"]) > view["show"][0] for view in figures["differences"]["views"])
 
