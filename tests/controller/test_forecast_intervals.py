@@ -183,5 +183,5 @@ def test_intervals_cover_what_they_say_on_measured_homes() -> None:
     for kind in ("load", "pv"):
         after, before = np.concatenate(inside[kind]).mean(), np.concatenate(raw[kind]).mean()
         assert after == pytest.approx(0.8, abs=0.04), (kind, before, after)
-        if kind == "load":  # PV's raw intervals are near 80 % on some days already: the correction keeps them near, not always nearer
+        if kind == "load":  # PV's raw intervals are near 80 % on some days already: kept near, not always nearer
             assert abs(after - 0.8) < abs(before - 0.8), (kind, before, after)

@@ -22,7 +22,8 @@ def document(title: str, body: str, figures: Mapping[str, Figure]) -> str:
         "script-src 'unsafe-inline'; img-src data: blob:\">"
         f"<title>{escape(title)}</title><style>{CSS}</style></head><body>{body}"
         f"<script>{_plotly()}</script>"
-        f'<script type="application/json" id="figures">{_json(figures)}</script><script>{SCRIPT}</script></body></html>\n'
+        f'<script type="application/json" id="figures">{_json(figures)}</script>'
+        f"<script>{SCRIPT}</script></body></html>\n"
     )
 
 
