@@ -175,18 +175,29 @@ class MeterLoop:
         """Step through one slot under its orders."""
         dt_s, per = float(self.site.step_s), self.site.steps_per_slot
         self.soc_pu[:, slot] = self.bank.soc_pu
+        drawn_w = 0.0
         for step in range(slot * per, (slot + 1) * per):
             low, high = self.bank.limits_w(dt_s)
-            power = self._powers(orders, step, low, high)
+            left = (slot + 1) * per - step
+            power = self._powers(orders, step, low, high, (self.import_max_w * per - drawn_w) / left)
+            if self.netting == "site":
+                drawn_w += self._need_w(step) - float(power.sum())
             self.bank.step(power, dt_s)
             self.charged_wh[:, slot] += np.maximum(-power, 0.0) * (dt_s / 3600)
             self.discharged_wh[:, slot] += np.maximum(power, 0.0) * (dt_s / 3600)
         self.soc_pu[:, slot + 1] = self.bank.soc_pu
 
-    def _powers(self, orders: SlotOrders, step: int, low: FloatArray, high: FloatArray) -> FloatArray:
+    def _need_w(self, step: int) -> float:
+        """Net load of the site without its storages."""
+        return float(self.net_w[:, step].sum() - self.supply_w[step])
+
+    def _powers(
+        self, orders: SlotOrders, step: int, low: FloatArray, high: FloatArray, import_max_w: float
+    ) -> FloatArray:
+        """import_max_w : what may be drawn for the rest of the slot, so that its mean keeps the limit."""
         if self.netting == "site":
-            need = float(self.net_w[:, step].sum() - self.supply_w[step])
-            return guarded_w(shared_w(orders, need, low, high), need, self.import_max_w, orders, high)
+            need = self._need_w(step)
+            return guarded_w(shared_w(orders, need, low, high), need, import_max_w, orders, high)
         if len(self._groups) < len(self._owner):
             power = np.zeros(len(self._owner))
             for group in self._groups:
@@ -241,15 +252,24 @@ def shared_w(orders: SlotOrders, need_w: float, low_w: FloatArray, high_w: Float
 def guarded_w(
     power: FloatArray, need_w: float, import_max_w: float, orders: SlotOrders, high_w: FloatArray
 ) -> FloatArray:
-    """Powers that keep the site's import at its limit as far as the storages reach: the cheapest energy first."""
+    """Powers that keep the site's import at its limit as far as the storages reach.
+
+    Charging gives way first, evenly; only then is energy given, the cheapest first: nobody charges while another gives.
+    """
     above = need_w - float(power.sum()) - import_max_w
     if above <= 0:
         return power
+    charging = -np.minimum(power, 0.0)
+    total = float(charging.sum())
+    eased = power + charging * min(above / total, 1.0) if total > 0 else power
+    above = np.ceil(above - total)
+    if above <= 0:
+        return np.asarray(np.ceil(eased))
     merit = np.argsort(orders.value_per_kwh, kind="stable")
-    room = np.maximum(high_w - power, 0.0)[merit]
+    room = np.maximum(high_w - eased, 0.0)[merit]
     before = np.cumsum(room) - room
-    power[merit] += np.minimum(np.maximum(np.ceil(above) - before, 0.0), room)
-    return power
+    eased[merit] += np.minimum(np.maximum(above - before, 0.0), room)
+    return eased
 
 
 def simulate(site: SiteSeries, storages: Sequence[Storage], policy: SlotPolicy, netting: Netting = "home") -> Operation:

@@ -24,9 +24,6 @@ from controller.pool.walk import PoolOrder, walk
 
 T = TypeVar("T", bound=Asset)
 
-BLOCK_S = 3600
-"""Length of a stage after the horizon."""
-
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -37,8 +34,10 @@ class Settings:
     """Cost of holding a kWh through the whole horizon: among equal costs energy is bought late and used early."""
     end_worth_per_kwh: float | None = None
     """Worth of a kWh stored at the end of horizon and tail; None: mean import price x discharge efficiency."""
-    scenarios: int = 8
+    scenarios: int = 16
     """Past days whose forecast errors are added to the forecast, one a scenario; 0: the forecast alone."""
+    surprise_pu: float = 0.3
+    """Chance that another scenario goes on from one slot to the next (controller.pool.Stages)."""
 
 
 class Central:
@@ -125,23 +124,23 @@ class _Group:
         beyond = np.zeros(0) if tail is None else tail.import_per_kwh
         prices = np.concatenate([case.tariff.import_per_kwh, beyond])
         sells = np.concatenate([case.tariff.export_per_kwh, np.zeros(0) if tail is None else tail.export_per_kwh])
-        blocks = _Blocks(case.slots, len(prices) - case.slots, case.slot_s)
         worth = self.settings.end_worth_per_kwh
         demand = None if self.load is None else np.append(self.load.demand_w, np.zeros(len(beyond)))
         alone = self.settings.netting == "site"
         return Stages(
-            hours=blocks.hours,
-            net_kw=blocks.mean(self._scenarios(len(beyond)) / 1000),
+            hours=np.full(len(prices), case.hours),
+            net_kw=self._scenarios(len(beyond)) / 1000,
             supply=Supply(
-                buy_per_kwh=blocks.mean(prices),
-                sell_per_kwh=blocks.mean(sells),
+                buy_per_kwh=prices,
+                sell_per_kwh=sells,
                 import_max_kw=case.import_max_w / 1000 if alone else float("inf"),
                 excess_per_kwh=_excess(case),
                 turbine=self.turbine,
-                load=None if self.load is None or demand is None else _with_demand(self.load, blocks.mean(demand)),
+                load=None if self.load is None or demand is None else _with_demand(self.load, demand),
             ),
             end_worth_per_kwh=float(prices.mean()) * self.pool.eta_discharge if worth is None else worth,
             late_per_kwh=self.settings.late_per_kwh,
+            surprise_pu=self.settings.surprise_pu,
         )
 
     def _scenarios(self, beyond: int) -> FloatArray:
@@ -160,20 +159,6 @@ class _Group:
         if not errors or self.settings.scenarios == 0:
             return mean[None, :]
         return np.asarray(mean[None, :] + np.sum(errors, axis=0)[: self.settings.scenarios])
-
-
-class _Blocks:
-    """Slots of the horizon as they are, those of the tail an hour at a time."""
-
-    def __init__(self, slots: int, tail: int, slot_s: int) -> None:
-        per = max(1, BLOCK_S // slot_s)
-        self._starts = np.concatenate([np.arange(slots), slots + np.arange(0, tail, per)])
-        self._counts = np.diff(np.append(self._starts, slots + tail))
-        self.hours = self._counts * slot_s / 3600
-
-    def mean(self, rows: FloatArray) -> FloatArray:
-        """(..., slots + tail) as (..., stages)."""
-        return np.asarray(np.add.reduceat(rows, self._starts, axis=-1) / self._counts)
 
 
 def _excess(case: Case) -> float:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from controller.case import FlexibleLoad, FloatArray
-from controller.errors import ControllerError
 from controller.forecast import Forecaster, History
 
 DAY_S = 86_400
@@ -37,19 +36,18 @@ class PastErrors:
         self._issued: dict[int, Mapping[str, FloatArray]] = {}
 
     def at(self, issue_us: int, days: int) -> dict[str, FloatArray]:
-        """Party -> (days, slots), realised minus forecast, W; the newest day first, only horizons that have ended.
+        """Party -> (at most days, slots), realised minus forecast, W; the newest first, only horizons that have ended.
 
-        Raises ControllerError where the history does not reach so far back.
+        Empty where the history does not hold a single one.
         """
-        day_us, first = DAY_S * 1_000_000, 1 + -(-self._slots * self._history.slot_s // DAY_S)
-        found = [self._error(issue_us - (first + k - 1) * day_us) for k in range(days)]
-        return {party: np.array([row[party] for row in found]) for party in self._terms}
+        day_us, first = DAY_S * 1_000_000, -(-self._slots * self._history.slot_s // DAY_S)
+        issues = (issue_us - (first + k) * day_us for k in range(days))
+        found = [self._error(issue) for issue in issues if issue > self._history.start_us]
+        return {party: np.array([row[party] for row in found]) for party in self._terms} if found else {}
 
     def _error(self, issue_us: int) -> Mapping[str, FloatArray]:
         if issue_us not in self._issued:
             slot = (issue_us - self._history.start_us) // (self._history.slot_s * 1_000_000)
-            if slot <= 0:
-                raise ControllerError("history too short for scenarios", where="past_errors", mend="ask for fewer days")
             made = self._forecaster.forecast(self._history, issue_us, self._slots, self._history.slot_s).mean
             forecast = self._net(made)
             ends = slot + self._slots

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.baseline import SiteSeries, no_control, rule, shared_w
+from controller.baseline import SiteSeries, guarded_w, no_control, rule, shared_w
 from controller.case import Storage, Tariff
 from controller.dispatch import Candidate, reachable_w, shared_setpoints_w
 from controller.errors import ControllerError
@@ -117,3 +117,20 @@ def test_a_day_of_eight_homes_by_the_minute_takes_a_moment() -> None:
     start = time.process_time()
     rule("tou_night", series, storages, PRICES, 96)
     assert time.process_time() - start < 0.3
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000), limit=st.floats(0, 20_000))
+def test_at_a_limit_charging_gives_way_before_anybody_gives(seed: int, limit: float) -> None:
+    rng = np.random.default_rng(seed)
+    power, high = np.rint(rng.uniform(-5000, 5000, 4)), np.full(4, 5000.0)
+    need = float(rng.uniform(-5000, 40_000))
+    orders = SlotOrders(*(np.zeros(4, dtype=bool) for _ in range(3)), *(rng.uniform(0, 1, 4) for _ in range(4)))
+    kept = guarded_w(power.copy(), need, limit, orders, high)
+    drawn = need - float(kept.sum())
+    assert drawn <= max(limit, need - 20_000.0) + 4
+    assert (kept >= power).all()
+    raised = kept > np.maximum(power, 0.0)
+    assert not (raised.any() and (kept < 0).any())
+    if need - float(power.sum()) <= limit:
+        assert kept.tolist() == power.tolist()
