@@ -202,7 +202,7 @@ def _compare_wallets(store: Store, walk: Pass) -> None:
         return
     rebuilt = {key[1]: value for key, value in walk.chain.state.items() if key[0] == "wallet"}
     kept = store.wallets()
-    for account in sorted(rebuilt.keys() | kept.keys()):
+    for account in sorted(rebuilt.keys() | kept.keys(), key=repr):
         if rebuilt.get(account) != kept.get(account):
             walk.report(
                 "derived", f"wallet {account}", f"holds {kept.get(account)}, entries give {rebuilt.get(account)}"
