@@ -110,9 +110,9 @@ def test_one_changed_byte_of_an_entry_is_found(short_run: Path, vpptwin: Vpptwin
 def test_every_reading_is_a_leaf_also_on_a_clock_that_runs_by_itself(
     vpptwin: Vpptwin, tmp_path: Path, batches: Batches
 ) -> None:
-    vpptwin("run", SITE, *START, "--hours", "0.5", "--clock", "x600", "--out", tmp_path / "run")
+    vpptwin("run", SITE, *START, "--hours", "0.75", "--clock", "x300", "--out", tmp_path / "run")
     found = summary_of(tmp_path / "run")
-    assert (found["clock"], found["stopped"], found["ledger"]["verified"]) == ("x600", False, True)
+    assert (found["clock"], found["stopped"], found["ledger"]["verified"]) == ("x300", False, True)
     assert found["slots"] >= 1
     assert found["telemetry"]["received"] == found["telemetry"]["stored"] > 0
     said, stored = batches(tmp_path / "run")

@@ -246,13 +246,13 @@ async def stack() -> AsyncIterator[AsyncExitStack]:
 
 @pytest.fixture
 def eventually() -> Callable[[Callable[[], bool]], Awaitable[None]]:
-    """Wait, at most 5 s, until something another thread or process does has happened."""
+    """Wait, at most 20 s, until something another thread or process does has happened."""
 
     async def wait(happened: Callable[[], bool]) -> None:
-        for _ in range(500):
+        for _ in range(2000):
             if happened():
                 return
             await asyncio.sleep(0.01)
-        raise AssertionError("did not happen within 5 s")
+        raise AssertionError("did not happen within 20 s")
 
     return wait
