@@ -62,6 +62,16 @@ class SiteSeries:
         """(rows, steps) of mean powers as (rows, slots)."""
         return np.asarray(rows.reshape(*rows.shape[:-1], self.slots, self.steps_per_slot).mean(axis=-1))
 
+    @property
+    def site_net_w(self) -> FloatArray:
+        """(slots,): demand less PV of all parties."""
+        return np.asarray(self.slot_means(self.load_w - self.pv_w).sum(axis=0))
+
+    @property
+    def site_pv_w(self) -> FloatArray:
+        """(slots,): available PV of all parties."""
+        return np.asarray(self.slot_means(self.pv_w).sum(axis=0))
+
 
 @dataclass(frozen=True, slots=True)
 class Operation:

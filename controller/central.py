@@ -17,10 +17,11 @@ from controller.baseline import Netting
 from controller.case import Asset, Case, FlexibleLoad, FloatArray, Pv, Storage, Turbine
 from controller.errors import ControllerError
 from controller.mechanism import SettleRule
-from controller.plan import FREE_W, Budget, Certificate, Order, Plan, Stage, sealed
+from controller.plan import FREE_W, Budget, Order, Plan, Stage
 from controller.pool import Pool, Stages, Supply, worth_curves
 from controller.pool.shares import storage_orders
 from controller.pool.walk import PoolOrder, walk
+from controller.tariff_plan import expectation, tariff_plan
 
 T = TypeVar("T", bound=Asset)
 
@@ -63,23 +64,8 @@ class Central:
                 found, cost = group.solved()
                 orders |= found
                 objective += cost
-        buy, sell = _rounded(case.tariff.import_per_kwh), _rounded(case.tariff.export_per_kwh)
-        parties = [party.id for party in case.parties if party.role != "grid"]
-        return sealed(
-            Plan(
-                id="",
-                mechanism=self.name,
-                stage=stage,
-                start_us=case.start_us,
-                slot_s=case.slot_s,
-                orders=orders,
-                buy_per_kwh=dict.fromkeys(parties, buy),
-                sell_per_kwh=dict.fromkeys(parties, sell),
-                energy_wh={},
-                payment_micro={},
-                certificate=_certificate(objective),
-            )
-        )
+        # over a grid with scenarios: its own expectation, no bound on what will be
+        return tariff_plan(self.name, case, stage, orders, expectation(objective, "dynamic program"))
 
     def _groups(self, case: Case) -> list[list[str]]:
         """Who plans together: all, or each party alone."""
@@ -180,23 +166,3 @@ def _only(assets: Sequence[T], what: str) -> T | None:
             f"{len(assets)} {what}", where="central", mend="central control plans one; use twostage for more"
         )
     return assets[0] if assets else None
-
-
-def _certificate(objective: float) -> Certificate:
-    """A dynamic program over a grid with scenarios: its own expectation, no bound on what will be."""
-    value = round(objective, 9)
-    return Certificate(
-        objective=value,
-        bound=None,
-        gap=None,
-        residuals={},
-        deviation_gain=None,
-        optimal="heuristic",
-        solver="dynamic program",
-        version="",
-        work={},
-    )
-
-
-def _rounded(values: FloatArray) -> tuple[float, ...]:
-    return tuple(round(float(value), 6) for value in values)

@@ -40,13 +40,13 @@ def compare(day: Realised) -> Comparison:
     found = {name: Reference(operation.cost(day.tariff), operation.grid_wh) for name, operation in runs.items()}
     best = foresight.perfect_foresight(
         foresight.Site(
-            net_w=series.slot_means(day.load_w - day.pv_w).sum(axis=0),
+            net_w=series.site_net_w,
             tariff=day.tariff,
             slot_s=day.slot_s,
             storages=day.storages,
             turbines=day.turbines,
             flexible=day.flexible,
-            pv_w=series.slot_means(day.pv_w).sum(axis=0),
+            pv_w=series.site_pv_w,
         )
     )
     return Comparison(found, best.bound, best.grid_wh)

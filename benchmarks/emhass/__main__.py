@@ -8,14 +8,17 @@ from contextlib import closing
 from pathlib import Path
 
 from benchmarks.emhass.mechanism import Held, Metered, SiteMetered, simulate_emhass
-from benchmarks.emhass.scenes import measured
 from benchmarks.figures import table
 from benchmarks.runs import HOMES
 from controller.baseline import no_control, rule
-from controller.case import FloatArray
-from controller.closed_loop import Scene
 from controller.forecast import SimilarDays
 from controller.foresight import Site, perfect_foresight
+from twin.data import DataSet
+from twin.feed import Feed
+from twin.site import load_site
+from twin.sweep.choice import Span
+from twin.sweep.ground import Ground, grounds
+from twin.sweep.setting import Setting
 
 
 def main() -> None:
@@ -25,8 +28,8 @@ def main() -> None:
     parser.add_argument("--start", default="2016-10-11", help="local date")
     parser.add_argument("--days", type=int, default=1)
     asked = parser.parse_args()
-    scene, around = measured(asked.site, asked.start, asked.days)
-    costs = references(scene, around)
+    ground = measured(asked.site, Span(asked.start, asked.days))
+    scene, costs = ground.scene, references(ground)
     took = []
     for mechanism in (Metered(), Held(), SiteMetered()):
         began = time.perf_counter()
@@ -43,15 +46,21 @@ def main() -> None:
     table(("EMHASS", "s a day, wall", "solves", "processor ms a solve", "statuses"), took)
 
 
-def references(scene: Scene, around: FloatArray) -> dict[str, float]:
+def measured(path: Path, span: Span) -> Ground:
+    """The span's days under the site's own tariff. Raises the site's and the data's errors where there are none."""
+    site = load_site(path)
+    feed = Feed(site, None if site.data is None else DataSet.open(site.data), seed=0)
+    return grounds(site, feed, span, (Setting("fixed"),))["fixed"]
+
+
+def references(ground: Ground) -> dict[str, float]:
     """Costs of no control, the rules at the homes' meters, and perfect foresight without turbines and curtailment."""
+    scene, around = ground.scene, ground.rule_prices
     tariff, series, storages = scene.run_tariff, scene.series, scene.storages
-    first_slot = 86_400 // series.slot_s
     found = {"no control": no_control(series, storages).cost(tariff).total}
     for name in ("selfuse", "tou", "tou_night"):
-        found[name] = rule(name, series, storages, around, first_slot).cost(tariff).total
-    net_w, pv_w = (series.slot_means(rows).sum(axis=0) for rows in (series.load_w - series.pv_w, series.pv_w))
-    site = Site(net_w=net_w, tariff=tariff, slot_s=series.slot_s, storages=storages, pv_w=pv_w)
+        found[name] = rule(name, series, storages, around, ground.first_slot).cost(tariff).total
+    site = Site(series.site_net_w, tariff, series.slot_s, storages, pv_w=series.site_pv_w)
     return found | {"perfect foresight (whole site)": perfect_foresight(site).bound}
 
 

@@ -13,7 +13,8 @@ from controller.closed_loop import Scene, simulate_mechanism
 from controller.errors import ControllerError
 from controller.forecast import Forecaster
 from controller.mechanism import SettleRule
-from controller.plan import Budget, Certificate, Order, Plan, Stage, sealed
+from controller.plan import Budget, Order, Plan, Stage
+from controller.tariff_plan import expectation, tariff_plan
 
 
 class Metered:
@@ -114,36 +115,9 @@ class Metered:
     def _plan_of(
         self, case: Case, stage: Stage, orders: dict[str, tuple[Order, ...] | None], cost: float, solves: int
     ) -> Plan:
-        parties = [party.id for party in case.parties if party.role != "grid"]
-        buy, sell = (
-            tuple(np.round(row, 6).tolist()) for row in (case.tariff.import_per_kwh, case.tariff.export_per_kwh)
-        )
         version = "" if self.client is None else self.client.version
-        certificate = Certificate(
-            objective=round(cost, 9),
-            bound=None,
-            gap=None,
-            residuals={},
-            deviation_gain=None,
-            optimal="heuristic",
-            solver="EMHASS, HiGHS",
-            version=version,
-            work={"solves": solves},
-        )
-        return sealed(
-            Plan(
-                id="",
-                mechanism=self.name,
-                stage=stage,
-                start_us=case.start_us,
-                slot_s=case.slot_s,
-                orders=orders,
-                buy_per_kwh=dict.fromkeys(parties, buy),
-                sell_per_kwh=dict.fromkeys(parties, sell),
-                energy_wh={},
-                payment_micro={},
-                certificate=certificate,
-            )
+        return tariff_plan(
+            self.name, case, stage, orders, expectation(cost, "EMHASS, HiGHS", version, {"solves": solves})
         )
 
 

@@ -151,13 +151,13 @@ def _foresight(ground: Ground) -> Operated:
     scene, series, feeder = ground.scene, ground.scene.series, ground.scene.feeder
     best = foresight.perfect_foresight(
         foresight.Site(
-            net_w=series.slot_means(series.load_w - series.pv_w).sum(axis=0),
+            net_w=series.site_net_w,
             tariff=scene.run_tariff,
             slot_s=series.slot_s,
             storages=scene.storages,
             turbines=scene.turbines,
             flexible=scene.flexible,
-            pv_w=series.slot_means(series.pv_w).sum(axis=0),
+            pv_w=series.site_pv_w,
             import_max_w=inf if feeder is None else feeder.import_max_w,
             import_excess_per_kwh=None if feeder is None else feeder.excess_per_kwh,
         )
