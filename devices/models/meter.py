@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from devices.description import DeviceSpec
 from devices.models.parameters import Fields
 
+_RISE_MAX_PU = 0.15
 _FREQUENCY_SWING_HZ = 0.02
 _FREQUENCY_PERIOD_S = 420.0
 """Slow swing of a healthy large grid; the meter shows it so that a frequency chart is not a flat line."""
@@ -56,6 +57,11 @@ def frequency_hz(f_nom_hz: float, t_us: int, phase: float) -> float:
 
 
 def voltage_v(parameters: MeterParameters, p_w: float, is_grid: bool) -> float:
-    """Voltage of each phase, V, rising with feed-in: u = u_nom + r * p / (phases * u_nom). Unity power factor."""
+    """Voltage of each phase, V, rising with feed-in: u = u_nom + r * p / (phases * u_nom). Unity power factor.
+
+    Held within 15 % of u_nom: a line that drops more is none of a site this big, whatever `line_ohm` says.
+    """
     outward_w = -p_w if is_grid else p_w
-    return parameters.u_nom_v + parameters.line_ohm * outward_w / (parameters.phases * parameters.u_nom_v)
+    rise_v = parameters.line_ohm * outward_w / (parameters.phases * parameters.u_nom_v)
+    most_v = _RISE_MAX_PU * parameters.u_nom_v
+    return parameters.u_nom_v + min(max(rise_v, -most_v), most_v)

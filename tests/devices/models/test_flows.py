@@ -102,6 +102,7 @@ def test_voltage_rises_with_feed_in_and_frequency_depends_on_time_alone() -> Non
     assert voltage_v(meter, 2300, False) == pytest.approx(231)
     assert voltage_v(meter, -2300, False) == pytest.approx(229)
     assert voltage_v(meter, 2300, True) == pytest.approx(229)  # grid import pulls the voltage down
+    assert voltage_v(meter, -500_000, False) == pytest.approx(0.85 * 230)  # a large building on a line for homes
     seen = {frequency_hz(50, t * 7_000_000, 0.3) for t in range(200)}
     assert seen == {frequency_hz(50, t * 7_000_000, 0.3) for t in range(200)}
     assert 49.979 < min(seen) < 49.985
