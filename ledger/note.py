@@ -25,6 +25,7 @@ _MAX_NOTE = 1_000_000
 _MAX_SIGNATURES = 100
 _SIGNATURE = re.compile(r"— (\S+) ([A-Za-z0-9+/]+={0,2})")
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,15}")
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
 
 
 def key_id(name: str, kind: int, public: bytes) -> bytes:
@@ -117,8 +118,7 @@ class Note:
     def parse(cls, note: str) -> Note:
         """Raises NoteError unless the form is exactly that of C2SP signed-note."""
         text, blank, tail = note.rpartition("\n\n")
-        bad = any(ord(c) < 0x20 and c != "\n" for c in note)
-        if not blank or not tail.endswith("\n") or bad or len(note) > _MAX_NOTE:
+        if not blank or not tail.endswith("\n") or _CONTROL.search(note) or len(note) > _MAX_NOTE:
             raise NoteError("not a signed note", where="note", mend="text, an empty line, then signature lines")
         lines = tail[:-1].split("\n")
         if len(lines) > _MAX_SIGNATURES:

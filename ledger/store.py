@@ -9,6 +9,7 @@ import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from urllib.parse import quote
@@ -271,6 +272,7 @@ def _connect(path: Path, readonly: bool) -> sqlite3.Connection:
     return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=10)
 
 
+@cache
 def _expected_schema(query: str) -> list[tuple[str, ...]]:
     db = sqlite3.connect(":memory:")
     try:

@@ -71,11 +71,13 @@ class Frontier:
 
 
 def root(leaf_hashes: Iterable[bytes]) -> bytes:
-    """Merkle tree hash over leaf hashes."""
-    frontier = Frontier()
-    for leaf in leaf_hashes:
-        frontier.push(leaf)
-    return frontier.root()
+    """Merkle tree hash over leaf hashes, level by level: a subtree without a right neighbour rises as it is."""
+    sha256, hashes = hashlib.sha256, list(leaf_hashes)
+    while len(hashes) > 1:
+        pairs = zip(hashes[::2], hashes[1::2], strict=False)
+        above = [sha256(b"\x01" + left + right).digest() for left, right in pairs]
+        hashes = above if len(hashes) % 2 == 0 else [*above, hashes[-1]]
+    return hashes[0] if hashes else EMPTY
 
 
 def reader(leaf_hashes: Sequence[bytes]) -> NodeReader:

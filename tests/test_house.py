@@ -217,3 +217,11 @@ def test_the_command_says_so_without_a_traceback(vpptwin: Callable[..., subproce
     assert done.stdout == ""
     assert "`vpptwin replay` is not there yet" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_auditor_waits_for_no_library_of_numbers_or_tables() -> None:
+    code = "import sys, twin.cli.ledger_reading\nprint(*sorted({'numpy', 'yaml', 'asyncio'} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60, check=True
+    )
+    assert done.stdout.split() == []

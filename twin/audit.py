@@ -19,8 +19,7 @@ from devices.readings import Quality
 from ledger import across, batch, places, show
 from ledger.across import Audit
 from ledger.verify import MAX_FINDINGS, Finding
-from twin import culprit
-from twin.metering import COUNTERS, energies, leaf_maker
+from twin.metering import COUNTERS, energies, leaves_of
 from twin.store import StoreReader
 
 STORE = "telemetry.db"
@@ -132,16 +131,10 @@ class _Stored(NamedTuple):
     @classmethod
     def read(cls, reader: StoreReader, device: str, kind: str) -> _Stored:
         points = sorted(reader.columns.get(kind, ()))
-        make, rows = leaf_maker(points), reader.rows(device, points)
-        leaves = []
-        for ts_us, _, quality, nonce, *values in rows:
-            try:
-                leaves.append(make(ts_us, quality, nonce, values))
-            except (ValueError, OverflowError):
-                leaves.append(b"")  # no leaf: the batch will not agree
+        rows = reader.rows(device, points)
         return cls(
             [row[0] for row in rows],
-            leaves,
+            leaves_of(points, rows),
             {name: _samples(rows, points, name) for name in COUNTERS},
             [row[0] for row in rows if row[2] != Quality.GOOD],
         )
@@ -217,6 +210,8 @@ def _wrong_energies(device: str, stored: _Stored, said: Mapping[int, Batch], tic
             edge for part in parts for edge in ((part.start_register_wh, part.end_register_wh) if part else (0, 0))
         ]
         if body["reg"] != edges:
+            from twin import culprit
+
             what = f"registers are {edges}, the ledger settled {body['reg']} ({', '.join(COUNTERS)} at both edges)"
             yield Finding("readings", f"{device} slot {culprit.at(start_us)}", what)
 
@@ -225,6 +220,8 @@ def _named(
     reader: StoreReader, folder: Path, batches: Batches, disagreeing: Mapping[str, Sequence[int]]
 ) -> Iterator[Finding]:
     """One finding for every reading that disagrees, or for the batch where it cannot be said which."""
+    from twin import culprit  # its recording and clock are needed only here
+
     received = culprit.received(folder, disagreeing.keys())
     for device, starts in disagreeing.items():
         said = batches.get(device)

@@ -130,3 +130,12 @@ def test_the_published_vectors_of_another_implementation_hold():
         assert good is not one["wantErr"], f"{one['file']}: {one['desc']}"
         accepted[kind] += good
     assert (len(vectors), accepted) == (196, {"inclusion": 6, "consistency": 6})
+
+
+def test_a_root_level_by_level_is_that_of_the_growing_tree():
+    tree = tlog.Frontier()
+    leaves: list[bytes] = []
+    for n in range(130):
+        assert tlog.root(iter(leaves)) == tree.root()
+        leaves.append(tlog.leaf_hash(str(n).encode()))
+        tree.push(leaves[-1])

@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,7 +18,7 @@ from devices.readings import Quality, Reading
 from ledger.bill import bill
 from ledger.errors import LedgerError
 from twin.audit import audit
-from twin.metering import leaf, leaf_maker
+from twin.metering import leaf, leaf_maker, leaves_of
 
 
 @pytest.fixture
@@ -138,3 +139,31 @@ def test_leaves_made_from_rows_are_those_made_from_readings(case: tuple[str, Rea
     values = [one.values.get(name) for name in points]
     assert leaf_maker(points)(one.ts_us, int(one.quality), nonce, values) == leaf(one, nonce)
     assert set(points) <= CATALOGUE.keys()
+
+
+@st.composite
+def rows_of_a_device(draw: st.DrawFn) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Points and stored rows; columns whole, empty or with gaps, values that may be no number."""
+    points = sorted(KIND_POINTS[draw(st.sampled_from(sorted(KIND_POINTS)))])
+    value = st.one_of(st.floats(-1e9, 1e9), st.integers(-(2**62), 2**62))
+    odd = st.one_of(value, st.none(), st.just(float("inf")))
+    of = [draw(st.sampled_from([value, value, st.none(), odd])) for _ in points]
+    row = st.tuples(st.integers(0, 2**52), st.just(1), st.integers(0, 3), st.binary(min_size=16, max_size=16), *of)
+    return points, draw(st.lists(row, max_size=6))
+
+
+@given(rows_of_a_device())
+def test_leaves_by_columns_are_those_row_by_row(case: tuple[list[str], list[tuple[Any, ...]]]) -> None:
+    points, rows = case
+    make, wanted = leaf_maker(points), []
+    for ts_us, _, quality, nonce, *values in rows:
+        try:
+            wanted.append(make(ts_us, quality, nonce, values))
+        except OverflowError:
+            wanted.append(b"")
+    assert leaves_of(points, rows) == wanted
+
+
+def test_points_out_of_order_make_no_leaves() -> None:
+    with pytest.raises(ValueError, match="in order"):
+        leaves_of(["p_w", "f_hz"], [])

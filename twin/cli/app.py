@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from importlib.metadata import version
 from types import TracebackType
 from typing import Annotated
 
@@ -13,7 +12,7 @@ from twin.cli.later import LATER, add_later
 from twin.cli.output import complain
 from twin.cli.verbs import Verb, group
 from twin.errors import TwinError
-from twin.exits import FAULT, KNOWN, status
+from twin.exits import FAULT, known, status
 
 VERBS = {
     "run": Verb("twin.cli.run", "run", "Run the whole loop on an emulated plant; report."),
@@ -46,6 +45,8 @@ add_later(app, LATER)
 
 def _version(wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import version  # 40 ms that no other call pays
+
         typer.echo(version("vpptwin"))
         raise typer.Exit
 
@@ -64,7 +65,9 @@ def call() -> None:
     sys.excepthook = _own_fault
     try:
         typer.main.get_command(app)()  # not app(), which would put a hook of typer's in the place of ours
-    except KNOWN as error:
+    except (SystemExit, KeyboardInterrupt):
+        raise  # the usual end, before it is asked which errors are known
+    except known() as error:
         complain(error)
         sys.exit(status(error))
 

@@ -1,71 +1,40 @@
-"""`vpptwin ledger`: verify and show."""
+"""`vpptwin ledger`: its verbs, each imported when it is called."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from pathlib import Path
-from typing import Annotated
-
 import typer
-from rich.markup import escape
 
-from ledger import show as showing
-from twin import audit as auditing
-from twin.cli import ledger_proofs, ledger_writing, witness
-from twin.cli.output import console, emit_json, emit_line
-from twin.exits import FINDING
+from twin.cli.verbs import Verb, group
 
-app = typer.Typer(help="The settlement ledger of a run.", no_args_is_help=True)
-RunDir = Annotated[Path, typer.Argument(help="A run folder or a ledger folder.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+_READING, _PROOFS, _WRITING, _WITNESS = (
+    f"twin.cli.{name}" for name in ("ledger_reading", "ledger_proofs", "ledger_writing", "witness")
+)
+VERBS = {
+    "verify": Verb(_READING, "verify", "Re-verify all logs, and the readings they settled."),
+    "show": Verb(_READING, "show", "Show an overview, or the entries that match."),
+    "bill": Verb(_PROOFS, "bill", "A party's bill for a day, each line with its proof."),
+    "prove": Verb(_PROOFS, "prove", "All that a bill rests on, to be checked offline."),
+    "verify-proof": Verb(_PROOFS, "verify_proof", "Check a proof without the ledger, as auditor.py does."),
+    "auditor": Verb(_PROOFS, "auditor", "Print the auditor script, one file."),
+    "consistency": Verb(_PROOFS, "consistency", "Prove that the log extends an older head."),
+    "fork-proof": Verb(_PROOFS, "fork_proof", "Whether two signed heads prove a fork."),
+    "replay": Verb(_PROOFS, "replay", "Re-execute every entry of every log from nothing."),
+    "rate": Verb(_PROOFS, "rate", "Which share of the metered slots the rules settled."),
+    "export": Verb(_PROOFS, "export", "Postings for accounting programs; entries as JSON."),
+    "init": Verb(_WRITING, "init", "Begin a ledger with fresh keys."),
+    "keygen": Verb(_WRITING, "keygen", "Make keys if there are none; print a verifier key."),
+    "append": Verb(_WRITING, "append", "Append entries in one transaction."),
+    "checkpoint": Verb(_WRITING, "checkpoint", "Sign the head and print the note; keep it elsewhere."),
+    "settle": Verb(_WRITING, "settle", "Settle a slot from what the logs hold."),
+    "reverse": Verb(_WRITING, "reverse", "Undo an entry by its exact negation."),
+    "anchor": Verb(_WRITING, "anchor", "Put the heads of all logs into each other."),
+    "register": Verb(_WRITING, "bind", "Bind a wallet to its meter, devices and key."),
+    "close": Verb(_WRITING, "close_period", "Close a period: anchor all logs, sign every head."),
+    "cosign": Verb(_WITNESS, "cosign", "Have the head cosigned by a quorum, and publish it."),
+    "tiles": Verb(_WITNESS, "tiles", "Publish the log as static files, without witnesses."),
+    "fsck": Verb(_WITNESS, "check", "Check what is published, tile by tile."),
+    "witness": Verb(_WITNESS, "witness", "Run a witness, or see eight of them refuse a fork."),
+}
+"""In the order of `vpptwin ledger --help`."""
 
-Heads = Annotated[list[Path] | None, typer.Option("--head", help="A signed head kept elsewhere; may be repeated.")]
-
-
-@app.command()
-def verify(
-    run_dir: RunDir,
-    heads: Annotated[
-        list[Path] | None, typer.Option("--head", help="A signed head kept elsewhere; may be repeated.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Re-verify all logs and what they say of each other, and that the stored readings are those that were settled.
-
-    Exit status 1 if anything does not hold: each finding says where, and which layer noticed.
-    """
-    report = auditing.audit(run_dir, [head.read_text() for head in heads or []])
-    if as_json:
-        emit_json(asdict(report))
-    else:
-        for finding in report.findings:
-            console.print(f"[red]finding[/]: {escape(str(finding))}", soft_wrap=True)
-        word = "[green]verified[/]" if report.ok else "[red]does not verify[/]"
-        console.print(f"{word}: {report.log}, {report.entries} entries, root {report.root}", soft_wrap=True)
-    if not report.ok:
-        raise typer.Exit(FINDING)
-
-
-@app.command()
-def show(
-    run_dir: RunDir,
-    type: Annotated[str, typer.Option(help="Only entries of this type, e.g. settlement.")] = "",
-    party: Annotated[str, typer.Option(help="Only entries that name this party.")] = "",
-    id: Annotated[str, typer.Option(help="Only the entry of this id.")] = "",
-    limit: Annotated[int, typer.Option(help="At most so many entries.")] = 20,
-    as_json: Json = False,
-) -> None:
-    """Show what the ledger holds: an overview, or the entries that match; it proves nothing (see verify)."""
-    if type or party or id:
-        for entry in showing.entries(run_dir, type=type, party=party, id=id, limit=limit):
-            emit_line(entry)
-        return
-    found = showing.overview(run_dir, last=limit)
-    if as_json:
-        emit_json(found)
-    else:
-        typer.echo(showing.text(found))
-
-
-for part in (ledger_proofs, ledger_writing, witness):
-    part.register(app)
+app = typer.Typer(cls=group(VERBS), help="The settlement ledger of a run.", no_args_is_help=True)

@@ -34,12 +34,6 @@ Key = Annotated[str, typer.Option(help="The log's verifier key, as you got it by
 DATA = "report_data.json"
 
 
-def register(app: typer.Typer) -> None:
-    """Add these verbs to `vpptwin ledger`."""
-    for verb in (bill, prove, verify_proof, auditor, consistency, fork_proof, replay, rate, export):
-        app.command(verb.__name__.replace("_", "-"))(verb)
-
-
 def bill(
     run_dir: RunDir,
     party: Party,

@@ -26,14 +26,6 @@ LogName = Annotated[str, typer.Option("--log", help="Which log: main, or party/<
 Slot = Annotated[str, typer.Option(help="Start of a slot: ISO time in UTC, or seconds since 1970.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add these verbs to `vpptwin ledger`."""
-    for verb in (init, keygen, append, checkpoint, settle, reverse, anchor):
-        app.command(verb.__name__)(verb)
-    app.command("register")(bind)
-    app.command("close")(close_period)
-
-
 def init(
     folder: Annotated[Path, typer.Argument(help="A new folder.")],
     site: Annotated[str, typer.Option(help="Its logs are SITE/main and SITE/party/<id>.")],

@@ -29,14 +29,6 @@ LogName = Annotated[str, typer.Option("--log", help="Which log: main, or party/<
 KEPT = "The folder of its key and memory; made if it is new."
 
 
-def register(app: typer.Typer) -> None:
-    """Add these verbs to `vpptwin ledger`."""
-    app.add_typer(witness, name="witness")
-    app.command("cosign")(cosign)
-    app.command("tiles")(tiles)
-    app.command("fsck")(check)
-
-
 @witness.command()
 def key(folder: Annotated[Path, typer.Argument(help=KEPT)], name: Annotated[str, typer.Argument()]) -> None:
     """Print the verifier key of a witness, for policies."""

@@ -6,11 +6,9 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 
 from controller.plan import Plan
 from devices.points import CATALOGUE, KIND_POINTS
@@ -19,8 +17,13 @@ from twin.store import schema
 from twin.store.errors import StoreError
 from twin.store.rows import CommandRow, EventRow, PlanRow
 
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
+if TYPE_CHECKING:  # numpy takes longer to import than a store to open: only who asks for arrays pays it
+    import numpy as np
+    import numpy.typing as npt
+
+    IntArray = npt.NDArray[np.int64]
+    FloatArray = npt.NDArray[np.float64]
+
 ALWAYS = (-(2**62), 2**62)
 """A time span (µs) that holds everything."""
 
@@ -92,6 +95,8 @@ class StoreReader:
         self, device: str, point: str, t0_us: int = ALWAYS[0], t1_us: int = ALWAYS[1]
     ) -> tuple[IntArray, FloatArray]:
         """Times (µs) and values of one point; NaN where the sample lacks it or is bad. Empty for an unknown device."""
+        import numpy as np
+
         kind = self._kind(device)
         if kind is None or point not in self.columns[kind]:
             return np.empty(0, np.int64), np.empty(0)
@@ -105,6 +110,8 @@ class StoreReader:
 
     def minutes(self, device: str, point: str, t0_us: int = ALWAYS[0], t1_us: int = ALWAYS[1]) -> Minutes:
         """One-minute roll-ups of a rolled point (schema.ROLLED)."""
+        import numpy as np
+
         kind = self._kind(device)
         if kind is None or point not in schema.rolled(kind):
             return Minutes(np.empty(0, np.int64), np.empty(0), np.empty(0), np.empty(0), np.empty(0, np.int64))
@@ -155,6 +162,8 @@ class StoreReader:
 
     def forecast(self, series: str, issued_us: int, source: str, quantile: float) -> tuple[IntArray, FloatArray]:
         """Valid-from times (µs) and values of one issued forecast."""
+        import numpy as np
+
         query = (
             "SELECT valid_from_us, value FROM forecast WHERE series = ? AND issued_us = ? AND source = ? "
             "AND quantile = ? ORDER BY valid_from_us"
@@ -183,6 +192,8 @@ class StoreReader:
         return [line for kind in KIND_POINTS for line in (*self._wrong_minutes(kind), *self._wrong_last(kind))]
 
     def _wrong_minutes(self, kind: str) -> Iterator[str]:
+        if self._db.execute(schema.rollup_check(kind)).fetchone()[0]:
+            return
         stored = {(row[0], row[1]): row for row in self._db.execute(f"SELECT * FROM {kind}_1m")}
         right_rows = self._db.execute(schema.rollup_all(kind)).fetchall()
         newest = {row[0]: row[1] for row in right_rows}

@@ -56,7 +56,7 @@ def rollup_select(kind: str) -> str:
     Bad readings do not count. Means are rounded so that the order of summation cannot show.
     """
     return (
-        f"SELECT ?1, ?2, {_rollup(kind)} FROM {kind} "
+        f"SELECT ?1, ?2, {_rollup(kind)} FROM {kind} AS r "
         f"WHERE device = ?1 AND ts_us >= ?2 AND ts_us < ?2 + {MINUTE_US} HAVING count(*) > 0"
     )
 
@@ -64,13 +64,37 @@ def rollup_select(kind: str) -> str:
 def rollup_all(kind: str) -> str:
     """The same rows for every device and minute at once, in their order: for checking."""
     minute = f"ts_us - ts_us % {MINUTE_US}"
-    return f"SELECT device, {minute}, {_rollup(kind)} FROM {kind} GROUP BY device, {minute} ORDER BY 1, 2"
+    return f"SELECT device, {minute}, {_rollup(kind)} FROM {kind} AS r GROUP BY device, {minute} ORDER BY 1, 2"
+
+
+def rollup_check(kind: str) -> str:
+    """Whether every minute row is what its raw rows give, and every raw row lies in one: 1 or 0, in a third of the time
+    that `rollup_all` takes, and without a row that the interpreter has to look at. It does not say what is wrong."""
+    differs = " OR ".join(f"s.{column} IS NOT {rolled_up}" for column, rolled_up in _rolls(kind).items())
+    minutes = (
+        f"SELECT count(*) AS raw, s.ts_us < 0 OR s.ts_us % {MINUTE_US} OR {differs} AS wrong "
+        f"FROM {kind}_1m AS s CROSS JOIN {kind} AS r "
+        f"ON r.device = s.device AND r.ts_us >= s.ts_us AND r.ts_us < s.ts_us + {MINUTE_US} "
+        "GROUP BY s.device, s.ts_us"
+    )
+    stored = f"(SELECT count(*) FROM {kind}_1m), (SELECT count(*) FROM {kind})"
+    return f"SELECT (count(*), total(raw)) = ({stored}) AND total(wrong) = 0 FROM ({minutes})"
 
 
 def _rollup(kind: str) -> str:
-    good = f"FILTER (WHERE quality < {int(Quality.BAD)})"
-    parts = (f"min({p}) {good}, round(avg({p}) {good}, 6), max({p}) {good}, count({p}) {good}" for p in rolled(kind))
-    return f"count(*) {good}, max(quality), {', '.join(parts)}"
+    return ", ".join(_rolls(kind).values())
+
+
+def _rolls(kind: str) -> dict[str, str]:
+    """Columns of a minute row after its device and time, and how each is made from the raw rows r."""
+    good = f"FILTER (WHERE r.quality < {int(Quality.BAD)})"
+    rolls = {"n": f"count(*) {good}", "quality": "max(r.quality)"}
+    for p in rolled(kind):
+        rolls[f"{p}_min"] = f"min(r.{p}) {good}"
+        rolls[f"{p}_mean"] = f"round(avg(r.{p}) {good}, 6)"
+        rolls[f"{p}_max"] = f"max(r.{p}) {good}"
+        rolls[f"{p}_n"] = f"count(r.{p}) {good}"
+    return rolls
 
 
 def _first(db: sqlite3.Connection) -> None:

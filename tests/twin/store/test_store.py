@@ -150,6 +150,37 @@ def test_a_changed_roll_up_or_last_value_is_found(path: Path) -> None:
         assert [line.split(":")[0] for line in reader.findings()] == ["meter_1m", "last"]
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE meter_1m SET n = n + 1 WHERE ts_us = {1}",
+        "UPDATE meter_1m SET quality = 3 WHERE ts_us = {1}",
+        "UPDATE meter_1m SET p_w_min = NULL WHERE ts_us = {1}",
+        "UPDATE meter_1m SET p_w_max = p_w_max + 1e-7 WHERE ts_us = {1}",
+        "UPDATE meter_1m SET u1_v_n = 1 WHERE ts_us = {1}",
+        "UPDATE meter_1m SET ts_us = ts_us + 1 WHERE ts_us = {1}",
+        "UPDATE meter_1m SET device = 'meter-3' WHERE ts_us = {1}",
+        "DELETE FROM meter_1m WHERE ts_us = {1}",
+        "DELETE FROM meter WHERE ts_us = {1}",
+        "UPDATE meter SET ts_us = {1} + 1000000 WHERE ts_us = {0}",
+        "UPDATE meter SET p_w = p_w + 1e-9 WHERE ts_us = {1}",
+    ],
+)
+def test_the_quick_check_of_roll_ups_sees_what_the_thorough_one_names(path: Path, change: str) -> None:
+    store = store_at(path)
+    store.write_readings([(meter("meter-1", T0 + k * MINUTE, k, p_w=100.0), "meter", nonce(k)) for k in range(3)])
+    store.close()
+    query = store_schema.rollup_check("meter")
+    with sqlite3.connect(path) as db:
+        assert db.execute(query).fetchone() == (1,)
+        assert db.execute(change.format(T0, T0 + MINUTE)).rowcount == 1
+    with sqlite3.connect(path) as db:
+        assert db.execute(query).fetchone() == (0,)
+    db.close()
+    with StoreReader(path) as reader:
+        assert any(line.startswith("meter_1m") for line in reader.findings())
+
+
 def test_last_is_the_newest_sample_whatever_the_order_of_arrival(path: Path) -> None:
     store = store_at(path)
     for ts, seq in ((5, 1), (9, 2), (7, 3), (9, 1)):
