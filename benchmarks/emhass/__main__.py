@@ -9,16 +9,13 @@ from pathlib import Path
 
 from benchmarks.emhass.mechanism import Held, Metered, SiteMetered, simulate_emhass
 from benchmarks.figures import table
+from benchmarks.ideal import measured
 from benchmarks.runs import HOMES
 from controller.baseline import no_control, rule
 from controller.forecast import SimilarDays
 from controller.foresight import Site, perfect_foresight
-from twin.data import DataSet
-from twin.feed import Feed
-from twin.site import load_site
 from twin.sweep.choice import Span
-from twin.sweep.ground import Ground, grounds
-from twin.sweep.setting import Setting
+from twin.sweep.ground import LOOP_S, Ground
 
 
 def main() -> None:
@@ -28,7 +25,7 @@ def main() -> None:
     parser.add_argument("--start", default="2016-10-11", help="local date")
     parser.add_argument("--days", type=int, default=1)
     asked = parser.parse_args()
-    ground = measured(asked.site, Span(asked.start, asked.days))
+    ground = measured(asked.site, Span(asked.start, asked.days), LOOP_S)
     scene, costs = ground.scene, references(ground)
     took = []
     for mechanism in (Metered(), Held(), SiteMetered()):
@@ -44,13 +41,6 @@ def main() -> None:
     rows = [[name, f"{cost:.3f}", f"{(worst - cost) / (worst - best):.1%}"] for name, cost in costs.items()]
     table(("operated by", "cost", "of what foresight saves"), rows)
     table(("EMHASS", "s a day, wall", "solves", "processor ms a solve", "statuses"), took)
-
-
-def measured(path: Path, span: Span) -> Ground:
-    """The span's days under the site's own tariff. Raises the site's and the data's errors where there are none."""
-    site = load_site(path)
-    feed = Feed(site, None if site.data is None else DataSet.open(site.data), seed=0)
-    return grounds(site, feed, span, (Setting("fixed"),))["fixed"]
 
 
 def references(ground: Ground) -> dict[str, float]:

@@ -63,8 +63,10 @@ def check_span(site: Site, feed: Feed, span: Span) -> None:
         )
 
 
-def grounds(site: Site, feed: Feed, span: Span, settings: tuple[Setting, ...]) -> dict[str, Ground]:
-    """The span's days under each setting, by its name; demand and PV are computed once."""
+def grounds(
+    site: Site, feed: Feed, span: Span, settings: tuple[Setting, ...], step_s: int = LOOP_S
+) -> dict[str, Ground]:
+    """The span's days in steps of the meter loop under each setting, by its name; demand and PV are computed once."""
     edges_us = _edges_us(site, span)
     slot_us = site.time.slot_s * 1_000_000
     edges = tuple((edge - edges_us[0]) // slot_us for edge in edges_us)
@@ -81,9 +83,9 @@ def grounds(site: Site, feed: Feed, span: Span, settings: tuple[Setting, ...]) -
     steps = slots * per_slot
     series = SiteSeries(
         parties,
-        _means(load_w[:, :steps], LOOP_S // STEP_S),
-        _means(pv_w[:, :steps], LOOP_S // STEP_S),
-        LOOP_S,
+        _means(load_w[:, :steps], step_s // STEP_S),
+        _means(pv_w[:, :steps], step_s // STEP_S),
+        step_s,
         site.time.slot_s,
     )
     known = recorded_past(site, feed, start_us)
