@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from controller.case import Asset, Case, FloatArray, Tariff
+from controller.errors import ControllerError
 from controller.forecast import Forecast, forecaster
 from controller.forecast import History as Past
 from controller.plan import Plan, Stage
@@ -92,13 +94,24 @@ class CaseBuilder:
             tail_net_w={party: row[slots:] + steered.get(party, 0.0) for party, row in loads.items()},
         )
 
+    def look_back(self) -> None:
+        """Let the forecaster learn from the past what the first case would wait for: seconds, before anybody listens.
+
+        A past that gives no forecast is the first case's to report.
+        """
+        with suppress(ControllerError):
+            self._said(self._history.end_us, 1)
+
+    def _said(self, issue_us: int, slots: int) -> Forecast:
+        history, slot_s = self._history, self._site.time.slot_s
+        kinds = {name: "pv" if name.startswith("pv/") else "load" for name in history.rows}
+        past = Past(history.start_us, slot_s, history.rows, kinds, self._site.zone)  # type: ignore[arg-type]
+        return self._forecaster.forecast(past, issue_us, slots, slot_s)
+
     def _forecast(self, issue_us: int, t_us: int, slots: int) -> dict[str, FloatArray]:
         """Expected mean power of every series from `t_us` on, from what was measured before `issue_us`."""
-        kinds = {name: "pv" if name.startswith("pv/") else "load" for name in self._history.rows}
-        history = self._history
-        past = Past(history.start_us, self._site.time.slot_s, history.rows, kinds, self._site.zone)  # type: ignore[arg-type]
         ahead = int((t_us - issue_us) // self._slot_us)
-        forecast = self._forecaster.forecast(past, issue_us, slots + ahead, self._site.time.slot_s)
+        forecast = self._said(issue_us, slots + ahead)
         if self._keep is not None:
             self._keep(forecast, issue_us)
         return {name: row[ahead:] for name, row in forecast.mean.items()}

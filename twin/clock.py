@@ -30,16 +30,24 @@ class WallClock:
 
 
 class ScaledClock:
-    """Time that starts at `start_us` and runs `factor` times as fast as the wall."""
+    """Time that starts at `start_us` and runs `factor` times as fast as the wall; `waiting`: from `begin` on."""
 
     lockstep = False
 
-    def __init__(self, start_us: int, factor: float) -> None:
+    def __init__(self, start_us: int, factor: float, *, waiting: bool = False) -> None:
         if factor <= 0:
             raise TwinError(f"clock factor {factor:g}", where="--clock", mend="use a positive factor, such as x60")
-        self._start_us, self._factor, self._origin_ns = start_us, factor, time.monotonic_ns()
+        self._start_us, self._factor = start_us, factor
+        self._origin_ns = None if waiting else time.monotonic_ns()
+
+    def begin(self) -> None:
+        """Let time run, if it stands still yet: the seconds in which a run is opened are not minutes of the run."""
+        if self._origin_ns is None:
+            self._origin_ns = time.monotonic_ns()
 
     def now_us(self) -> int:
+        if self._origin_ns is None:
+            return self._start_us
         return self._start_us + int((time.monotonic_ns() - self._origin_ns) / 1000 * self._factor)
 
     async def sleep_until_us(self, t_us: int) -> None:
@@ -86,7 +94,10 @@ AnyClock = WallClock | ScaledClock | LockstepClock
 
 
 class Ticks:
-    """The absolute schedule t0 + n*dt: never drifts, skips what was missed, measures its lateness."""
+    """The absolute schedule t0 + n*dt: never drifts, skips what was missed, measures its lateness.
+
+    What was due before the first tick is asked for is neither waited for nor missed: n begins later.
+    """
 
     def __init__(self, clock: AnyClock, start_us: int, tick_us: int, count: int | None) -> None:
         self._clock, self._start_us, self._tick_us, self._count = clock, start_us, tick_us, count
@@ -102,8 +113,11 @@ class Ticks:
     async def __aiter__(self) -> AsyncIterator[int]:
         """Yield the due time of each tick; `count` ticks, or until `end`."""
         n = 0
+        start_us = self._start_us
+        if not self._clock.lockstep:
+            start_us += max(self._clock.now_us() - start_us, 0) // self._tick_us * self._tick_us
         while self._count is None or n < self._count:
-            due_us = self._start_us + n * self._tick_us
+            due_us = start_us + n * self._tick_us
             if isinstance(self._clock, LockstepClock):
                 self._clock.advance_to(due_us)
             else:

@@ -42,12 +42,12 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
         return self.clock == "lockstep"
 
     def make_clock(self, start_us: int) -> AnyClock:
-        """The clock that was asked for. On the wall, time is now, whatever the data's dates."""
+        """The clock that was asked for; xN waits for `begin`. On the wall, time is now, whatever the data's dates."""
         if self.lockstep:
             return LockstepClock(start_us)
         if self.clock == "wall":
             return WallClock()
-        return ScaledClock(start_us, float(self.clock[1:]))
+        return ScaledClock(start_us, float(self.clock[1:]), waiting=True)
 
     def plain(self) -> dict[str, Any]:
         """As JSON types, paths absolute."""

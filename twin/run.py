@@ -16,7 +16,7 @@ from devices.emulator import Plant
 from ledger.keys import KeyRing
 from twin import conclusion, figures, folder, manifest
 from twin.brokers import broker_of
-from twin.clock import AnyClock, Ticks, WallClock
+from twin.clock import AnyClock, ScaledClock, Ticks, WallClock
 from twin.data import DataSet
 from twin.exits import UsageError
 from twin.feed import Feed, start_us, wall_shift_us
@@ -153,6 +153,8 @@ async def _loop(prepared: Prepared, plant: Plant, session: Session, stop: Stop, 
     """All ticks and the last reading; returns how many ticks there were."""
     tick_us, clock, service = prepared.site.time.tick_s * 1_000_000, prepared.clock, session.service
     background: list[asyncio.Task[None]] = []
+    if isinstance(clock, ScaledClock):
+        clock.begin()
     if not clock.lockstep:
         background = [asyncio.create_task(plant.serve())]
     count, t_us = 0, prepared.start_us

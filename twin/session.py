@@ -79,11 +79,13 @@ class Session:
         stack.callback(self.recorder.close)
         self.books = stack.enter_context(self._new_books())
         await stack.enter_async_context(self.worker)
-        self.gateway = await stack.enter_async_context(self._new_gateway())
+        self.gateway = self._new_gateway()
+        self.service = self._new_service()
+        # Only now: what is due while the service is made, and looks back for its first forecast, would be lost.
+        await stack.enter_async_context(self.gateway)
         for link in self._links:
             if link.reserve_port is not None and not lockstep:
                 await stack.enter_async_context(self.gateway.reserver(link.id, link.reserve_port))
-        self.service = self._new_service()
         stack.push_async_callback(self.gateway.release_all)
         stack.push_async_callback(self.service.planner.close)
 
@@ -166,6 +168,7 @@ class Session:
             keep=self.forecasts.keep,
             ledger=lambda: service.ledger_facts,
         )
+        cases.look_back()
         return service
 
     def _accept(self, plan: Plan, issued_us: int) -> None:

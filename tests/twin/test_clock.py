@@ -55,6 +55,31 @@ async def test_scaled_time_runs_faster_than_the_wall() -> None:
         ScaledClock(0, 0)
 
 
+async def test_a_waiting_clock_stands_until_it_begins() -> None:
+    clock = ScaledClock(5, 1e6, waiting=True)
+    sleeper = asyncio.create_task(clock.sleep_until_us(2_000_000))
+    await asyncio.sleep(0.01)
+    assert clock.now_us() == 5
+    assert not sleeper.done()
+    clock.begin()
+    await sleeper
+    assert 2_000_000 <= clock.now_us() < 10**12
+    passed_us = clock.now_us()
+    clock.begin()
+    assert clock.now_us() >= passed_us, "begun once"
+
+
+async def test_what_was_due_before_the_first_tick_is_not_missed() -> None:
+    clock = ScaledClock(0, 1000)
+    await asyncio.sleep(0.055)
+    ticks = Ticks(clock, 0, 10_000_000, 3)
+    seen = [t async for t in ticks]
+    assert seen[0] >= 50_000_000
+    assert len(seen) + ticks.skipped >= 3
+    assert all(t % 10_000_000 == 0 for t in seen)
+    assert ticks.skipped < 5, "those of the opening do not count"
+
+
 async def test_lockstep_ticks_are_exact() -> None:
     clock = LockstepClock(0)
     assert [t async for t in Ticks(clock, 0, 60, 4)] == [0, 60, 120, 180]
