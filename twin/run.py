@@ -141,10 +141,10 @@ async def run(prepared: Prepared, progress: Progress) -> Summary:
             ):
                 stop.then(session.worker.abandon)
                 ticks = await _loop(prepared, plant, session, stop, progress)
-                progress(ticks, ticks, "settling and comparing")
+                progress(ticks, prepared.ticks, "settling and comparing")
                 ending = await conclusion.conclude(prepared.feed, session, stopped=stop.asked)
         summary = _summarise(prepared, session, ending, time.perf_counter() - began)
-        progress(ticks, ticks, "writing the report")
+        progress(ticks, prepared.ticks, "writing the report")
         await _report(prepared.out)
     return summary
 

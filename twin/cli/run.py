@@ -6,18 +6,15 @@ import asyncio
 import logging
 import signal
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from twin import logs, manifest
 from twin import run as runs
-from twin.cli.output import console, emit_json
+from twin.cli.output import console, emit_json, progress_bar
 from twin.cli.overview import overview
 from twin.exits import FINDING, INTERRUPTED, UsageError
 from twin.options import RunOptions, again
@@ -91,7 +88,7 @@ def rerun(
 def execute(options: RunOptions, out: Path | None, *, force: bool) -> tuple[Summary, Path]:
     """One run with a progress bar; (summary, its folder)."""
     prepared = runs.prepare(options, out, force=force)
-    with logs.to_file(prepared.out / "run.log"), _bar(prepared.ticks) as show:
+    with logs.to_file(prepared.out / "run.log"), progress_bar("running") as show:
         summary = asyncio.run(runs.run(prepared, show))
     logging.getLogger(__name__).debug("done")
     return summary, prepared.out
@@ -108,21 +105,3 @@ def _ports(text: str) -> Literal["auto", "fixed"]:
     if text not in known:
         raise UsageError(f"ports {text!r}", where="--ports", mend="choose auto or fixed")
     return known[text]
-
-
-@contextmanager
-def _bar(ticks: int) -> Iterator[runs.Progress]:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("running", total=ticks)
-
-        def show(done: int, _total: int, what: str) -> None:
-            progress.update(task, completed=done, description=what or "running")
-
-        yield show

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -15,11 +13,10 @@ import msgspec
 import typer
 from rich.box import SIMPLE
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from twin.cli.budget import changed
-from twin.cli.output import console, emit_json
+from twin.cli.output import console, emit_json, progress_bar
 from twin.exits import FAULT, INTERRUPTED, UsageError
 from twin.site import load_site
 from twin.sweep import choice
@@ -28,7 +25,7 @@ from twin.sweep.cluster import LOCAL, Cluster
 from twin.sweep.page import page
 from twin.sweep.pool import Pool
 from twin.sweep.result import SweepResult, summarise
-from twin.sweep.sweep import Finished, Show, Sweep, prepare, run
+from twin.sweep.sweep import Finished, Sweep, prepare, run
 from twin.sweep.table import AGAINST_HEADINGS, HEADINGS, against, better, lines, regret_words
 from twin.sweep.work import Executor, Serial
 
@@ -72,9 +69,8 @@ def sweep(
     )
     workers = _jobs(jobs)
     if any(":" in name for name in names):
-        sys.path.insert(
-            0, str(Path.cwd())
-        )  # module:Class is looked for where the command was called, as python -m does
+        # module:Class is looked for where the command was called, as `python -m` does
+        sys.path.insert(0, str(Path.cwd()))
     folder = Path("runs") / f"sweep-{plant.id}" if out is None else out
     checked = prepare(chosen, plant, folder)
     finished = _computed(checked, ray, workers)
@@ -96,7 +92,7 @@ def _computed(checked: Sweep, ray: str | None, jobs: int) -> Finished:
     executor: Executor = Cluster(ray, jobs if ray == LOCAL else None) if ray is not None else _local(jobs)
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        with _bar() as show:
+        with progress_bar("sweeping") as show:
             return run(checked, executor, show)
     except KeyboardInterrupt:
         console.print("interrupted: finished cells are kept, the same command continues")
@@ -153,21 +149,3 @@ def _table(title: str, headings: tuple[str, ...], words: int) -> Table:
     for k, heading in enumerate(headings):
         table.add_column(heading, justify="left" if k < words else "right", no_wrap=True)
     return table
-
-
-@contextmanager
-def _bar() -> Iterator[Show]:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("sweeping", total=None)
-
-        def show(done: int, total: int, what: str) -> None:
-            progress.update(task, completed=done, total=total, description=escape(what) or "sweeping")
-
-        yield show
