@@ -44,9 +44,9 @@ class ImageUnit(Unit):
             self.image.write(address, before)
         return refusal
 
+    @abstractmethod
     def accept(self, touched: range, now_us: int) -> Refusal | None:
         """The registers hold a write already; refuse it, or put it in force."""
-        raise NotImplementedError
 
     def next_revert_us(self) -> int | None:
         return None

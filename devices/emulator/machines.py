@@ -6,6 +6,7 @@ has a gap there: the flow counts as 0 and `p_w` is not reported.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -26,7 +27,7 @@ _SLEEPING, _RUNNING, _THROTTLED, _STANDBY = 1, 3, 4, 7
 """SunSpec 701.InvSt."""
 
 
-class Machine:
+class Machine(ABC):
     """Base: power, energy counters, what all of them report."""
 
     def __init__(self, device: DeviceSpec, plate: Nameplate) -> None:
@@ -41,9 +42,9 @@ class Machine:
         """Whether there is nothing to do for it, so that it may switch itself off."""
         return False
 
+    @abstractmethod
     def power(self, dt_s: float, command: Command, demand: Demand) -> float:
         """Bus power over the next dt_s; 0 s initialises."""
-        raise NotImplementedError
 
     def step(self, dt_s: float, command: Command, demand: Demand) -> None:
         """Advance by dt_s >= 0."""

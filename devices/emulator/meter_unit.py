@@ -9,7 +9,7 @@ from __future__ import annotations
 from devices.description import DeviceSpec
 from devices.emulator.image_unit import ImageUnit
 from devices.emulator.nameplate import common
-from devices.emulator.unit import Values
+from devices.emulator.unit import Refusal, Values
 from devices.sunspec.types import Value
 
 INTEGER, FLOAT = 203, 213
@@ -30,6 +30,9 @@ class MeterUnit(ImageUnit):
             scales: dict[str, Value] = {"A_SF": -2, "V_SF": -1, "Hz_SF": -2, "TotWh_SF": 0}
             self.image.set(model, {**scales, "W_SF": 0, "VA_SF": 0, "VAR_SF": 0})
         self.image.set(model, {"Evt": 0})
+
+    def accept(self, touched: range, now_us: int) -> Refusal | None:
+        return Refusal.ADDRESS
 
     def show(self, values: Values, now_us: int) -> None:
         # The grid's own meter shows what flows into the site as import: the bus sign itself.
