@@ -26,7 +26,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="vpptwin-bench-") as name:
         folder = Path(name)
         now = [SLOT_US]
-        ledger = _begun(folder, now)
+        ledger = begun(folder, now)
         append_s = _seconds(lambda: _slots(ledger, now))
         single_s = [_seconds(lambda n=n: _dispatch(ledger, n)) for n in range(SINGLE)]  # type: ignore[misc]
         ledger.checkpoint()
@@ -40,7 +40,8 @@ def main() -> None:
         figures([*found, *_verifying(folder, len(entries))])
 
 
-def _begun(folder: Path, now: list[int]) -> Ledger:
+def begun(folder: Path, now: list[int]) -> Ledger:
+    """A new ledger in which all PARTIES are registered; now : its clock, µs, to be set by the caller."""
     keys = KeyRing.derived(1)
     genesis = {"currency": "USD", "operator": "vpp", "grid": "grid"}
     ledger = Ledger.create(folder, log="bench/main", keys=keys, now_us=lambda: now[0], genesis=genesis)
@@ -53,12 +54,13 @@ def _slots(ledger: Ledger, now: list[int]) -> None:
     rates = dict.fromkeys(HOMES, 190_123)
     for slot in range(1, SLOTS + 1):
         start_us = now[0] = slot * SLOT_US
-        ledger.append_many([_price(start_us, rates)])
+        ledger.append_many([price(start_us, rates)])
         ledger.append_many([_metering(party, n, start_us) for n, (party, _) in enumerate(PARTIES)])
         ledger.append_many(settle_slot(ledger.state, start_us))
 
 
-def _price(start_us: int, rates: dict[str, int]) -> Draft:
+def price(start_us: int, rates: dict[str, int]) -> Draft:
+    """Prices of one slot; rates : micro-USD per kWh by party."""
     return drafts.price(
         "vpp", slot_us=start_us, slot_s=900, buy=rates, sell=rates, grid="grid", import_price=210_000,
         export_price=80_000, plan="plan", inputs=DIGEST, certificate=DIGEST,

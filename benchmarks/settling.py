@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.figures import Figure, figures
+from benchmarks.ledger import DIGEST, HOMES, PARTIES, SLOT_US, begun, price
 from ledger import Draft, KeyRing, Ledger, Receipt, drafts, settle_slot, tlog
 from ledger.group import GroupCommit
 from ledger.policy import Place, Policy
@@ -22,10 +23,6 @@ from ledger.verify import verify
 from ledger.witness import Cosigners
 from twin.witness.demo import running
 
-DIGEST = "ab" * 32
-SLOT_US = 900_000_000
-HOMES = [f"home-{n}" for n in range(8)]
-PARTIES = [*((home, "prosumer") for home in HOMES), ("vpp", "operator"), ("grid", "grid")]
 BATCH = 256
 SETTLEMENTS, PRODUCERS, EACH, SINGLE, ROUNDS, PROOFS = 20_000, 64, 200, 1_000, 200, 20_000
 ENTRIES = int(os.environ.get("BENCH_ENTRIES", "1000000"))
@@ -39,24 +36,12 @@ def main() -> None:
             figures(part(Path(name)))
 
 
-def _begun(folder: Path, now: list[int]) -> Ledger:
-    keys = KeyRing.derived(1)
-    genesis = {"currency": "USD", "operator": "vpp", "grid": "grid"}
-    ledger = Ledger.create(folder, log="bench/main", keys=keys, now_us=lambda: now[0], genesis=genesis)
-    ledger.append_many([drafts.registration(w, r, meter=f"m-{w}", devices=[], keys=keys) for w, r in PARTIES])
-    return ledger
-
-
 def _metered(ledger: Ledger, now: list[int], slots: Sequence[int]) -> None:
     """Prices and metering of slots, written in time, many slots a batch of metering."""
     rates = dict.fromkeys(HOMES, 190_123)
     for slot in slots:
         start = now[0] = slot * SLOT_US
-        price = drafts.price(
-            "vpp", slot_us=start, slot_s=900, buy=rates, sell=rates, grid="grid", import_price=210_000,
-            export_price=80_000, plan="plan", inputs=DIGEST, certificate=DIGEST,
-        )  # fmt: skip
-        ledger.append_many([price])
+        ledger.append_many([price(start, rates)])
         ledger.append_many([_metering(party, n, start, slot) for n, (party, _) in enumerate(PARTIES)])
 
 
@@ -70,7 +55,7 @@ def _metering(party: str, n: int, start_us: int, slot: int) -> Draft:
 def _settlements(folder: Path) -> Iterator[Figure]:
     """Distinct settlements, every rule, durable every 256; what stays loaded is not searched for garbage (as serve)."""
     now = [SLOT_US]
-    ledger = _begun(folder, now)
+    ledger = begun(folder, now)
     slots = range(1, SETTLEMENTS // (len(PARTIES) - 1) + 2)
     _metered(ledger, now, slots)
     todo = [d for n in slots for d in settle_slot(ledger.state, n * SLOT_US) if d.type == "settlement"]
@@ -111,7 +96,7 @@ def _dispatched(ledger: Ledger, n: int) -> None:
 
 def _producers(folder: Path) -> Iterator[Figure]:
     """Threads that each wait for their entry to be durable before they make the next."""
-    ledger = _begun(folder, [SLOT_US])
+    ledger = begun(folder, [SLOT_US])
     with GroupCommit(ledger) as group, ThreadPoolExecutor(PRODUCERS) as pool:
 
         def produce(part: int) -> list[float]:
@@ -129,7 +114,7 @@ def _producers(folder: Path) -> Iterator[Figure]:
 def _rounds(folder: Path) -> Iterator[Figure]:
     """Eight witness processes on this machine; sign, publish tiles, ask all, keep, publish the head."""
     now = [SLOT_US]
-    ledger = _begun(folder / "ledger", now)
+    ledger = begun(folder / "ledger", now)
     log = KeyRing.derived(1).signer("bench/main").verifier
     with ExitStack() as stack:
         nodes = stack.enter_context(running(folder, 8, log, validate=False))
@@ -152,7 +137,7 @@ def _rounds(folder: Path) -> Iterator[Figure]:
 def _million(folder: Path) -> Iterator[Figure]:
     """Settlements and their reversals, over and over: every rule of money on every entry, no new signature."""
     now = [SLOT_US]
-    ledger = _begun(folder, now)
+    ledger = begun(folder, now)
     slots = range(1, 201)
     _metered(ledger, now, slots)
     while ledger.head().size < ENTRIES:
@@ -209,7 +194,7 @@ def _proofs(ledger: Ledger, check: bool) -> None:
 def _year(folder: Path) -> Iterator[Figure]:
     """A year of quarter hours, 8 homes, operator and grid: the sum of all wallets after every single entry."""
     now = [SLOT_US]
-    ledger = _begun(folder, now)
+    ledger = begun(folder, now)
     began = time.perf_counter()
     for slot in range(1, SLOTS + 1):
         _metered(ledger, now, [slot])

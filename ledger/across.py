@@ -16,6 +16,7 @@ from typing import Any
 from ledger import canon, note, places, tlog, verify
 from ledger.apart import Settled, commitment, shares
 from ledger.errors import NoteError
+from ledger.findings import Result
 from ledger.rules.state import CLEARING
 from ledger.store import reading
 from ledger.verify import Finding, Report
@@ -28,15 +29,9 @@ _SHARED = ("currency", "operator", "grid", "slot_s")
 
 
 @dataclass(frozen=True, slots=True)
-class Audit:
+class Audit(Result):
     """Result for all logs; `log`, `root` and `signed_size` are the main log's, `entries` counts all."""
 
-    ok: bool
-    findings: tuple[Finding, ...]
-    entries: int
-    root: str
-    log: str
-    signed_size: int
     logs: tuple[Report, ...]
 
 

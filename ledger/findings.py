@@ -25,8 +25,8 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """Result of a verification; `root` is hex, of what the entries themselves say."""
+class Result:
+    """What every verification says; `root` is hex, of what the entries themselves say."""
 
     ok: bool
     findings: tuple[Finding, ...]
@@ -35,6 +35,12 @@ class Report:
     log: str
     signed_size: int
     """Size of the largest head with a valid signature; entries after it are held by the chain alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report(Result):
+    """Result for one log."""
+
     cosigned_size: int = 0
     """Size of the largest head that a quorum of witnesses cosigned, if a policy names them."""
 
