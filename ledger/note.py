@@ -13,6 +13,7 @@ import re
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -185,10 +186,16 @@ def sign(text: str, *signers: Signer) -> str:
 def ed25519_verify(public: bytes, signature: bytes, message: bytes) -> bool:
     """Is it an Ed25519 signature of the message? False also for keys that are none."""
     try:
-        Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
+        _public_key(public).verify(signature, message)
     except (InvalidSignature, ValueError):
         return False
     return True
+
+
+@lru_cache(maxsize=256)
+def _public_key(public: bytes) -> Ed25519PublicKey:
+    """Few keys sign many entries."""
+    return Ed25519PublicKey.from_public_bytes(public)
 
 
 def _cosigned(text: str, time_s: int) -> bytes:

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from devices.readings import Quality
 from ledger import across, batch, places, show
 from ledger.across import Audit
+from ledger.quiet import without_collector
 from ledger.verify import MAX_FINDINGS, Finding
 from twin.metering import COUNTERS, energies, leaves_of
 from twin.store import StoreReader
@@ -43,7 +44,7 @@ def audit(folder: Path, heads: Sequence[str] = ()) -> Audit:
     store = folder / STORE
     if not store.exists():
         return _without_telemetry(folder, across.verify_all(folder, heads=heads))
-    with ThreadPoolExecutor(1) as pool, StoreReader(store) as reader:
+    with without_collector(), ThreadPoolExecutor(1) as pool, StoreReader(store) as reader:
         derived = pool.submit(_derived, store)  # SQLite works beside the rest
         found = across.verify_all(folder, heads=heads)
         try:
