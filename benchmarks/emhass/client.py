@@ -104,7 +104,8 @@ class Client:
                 raise EmhassError(f"EMHASS: no answer to {request['op']} within {ANSWER_S:.0f} s; shorten the horizon")
         line = out.readline()
         if not line:
-            raise EmhassError(f"EMHASS: its process ended ({self._process.wait()}) during {request['op']}; {MEND}")
+            said = f"ended ({self._process.wait()}) during {request['op']}"
+            raise EmhassError(f"EMHASS: its process {said}; see its traceback, or {MEND}")
         reply: dict[str, Any] = json.loads(line)
         if "error" in reply:
             raise EmhassError(f"EMHASS refused {request['op']}: {reply['error']}; look at the settings and arrays")

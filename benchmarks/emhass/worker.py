@@ -3,7 +3,8 @@
     {"op": "configure", "step_s", "steps", "settings": {...}, "batteries": [{...}]}  -> {"version", "homes"}
     {"op": "plan", "buy", "sell", "homes": [{"load_w", "pv_w", "soc_pu"}]}          -> {"homes": [{...}], "cpu_s"}
 
-Every answer to a request that failed is {"error": text}. Arrays hold one value a step; powers in W, prices per kWh.
+A request with wrong words or arrays is answered by {"error": text}; any other failure ends the process, with its
+traceback on stderr. Arrays hold one value a step; powers in W, prices per kWh.
 Settings are keys of EMHASS's config.json; what is not given keeps the default of the installed package.
 """
 
@@ -132,7 +133,7 @@ def main() -> None:
     for line in sys.stdin:
         try:
             reply = answer(json.loads(line), homes, logger)
-        except Exception as error:  # noqa: BLE001 - whatever EMHASS raises is the client's to report
+        except (KeyError, TypeError, ValueError) as error:
             reply = {"error": f"{type(error).__name__}: {error}"}
         out.write(json.dumps(reply) + "\n")
         out.flush()
