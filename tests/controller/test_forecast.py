@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
 from datetime import datetime
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +12,6 @@ from hypothesis import strategies as st
 from controller.errors import ControllerError
 from controller.forecast import Calendar, History, LoadModel, SimilarDays, skill
 
-HOMES = Path(__file__).parents[2] / "examples" / "data" / "homes"
 ZONE = "America/Los_Angeles"
 DAY_US = 86_400_000_000
 SLOT_US = 900_000_000
@@ -137,35 +133,14 @@ def test_days_of_a_clock_change(first_day: str, slots: int) -> None:
     np.testing.assert_allclose(result.mean["pv/a"][later], pv[truth], atol=1)
 
 
-def _measured() -> tuple[int, dict[str, np.ndarray]]:
-    rows: dict[str, dict[int, float]] = {}
-    for path in sorted(HOMES.glob("home-*.csv.gz")):
-        home = path.name.split(".")[0]
-        with gzip.open(path, "rt") as file:
-            for line in csv.DictReader(file):
-                hour = int(datetime.fromisoformat(line["ts_utc"]).timestamp()) // 3600
-                for kind in ("load", "pv"):
-                    if line[f"{kind}_kwh"]:
-                        rows.setdefault(f"{kind}/{home}", {})[hour] = float(line[f"{kind}_kwh"]) * 1000
-    first = min(min(row) for row in rows.values())
-    last = max(max(row) for row in rows.values())
-    table = {name: np.full(last - first + 1, np.nan) for name in rows}
-    for name, row in rows.items():
-        for hour, value in row.items():
-            table[name][hour - first] = value
-    return first * 3_600_000_000, {name: np.repeat(row, 4) for name, row in table.items()}
-
-
-def test_it_beats_persistence_on_measured_homes() -> None:
+def test_it_beats_persistence_on_measured_homes(measured: History) -> None:
     """8 homes, 20 days from September to March, issued four times a day."""
-    start_us, rows = _measured()
-    kinds = {name: "pv" if name.startswith("pv/") else "load" for name in rows}
-    known = History(start_us, 900, rows, kinds, ZONE)
+    rows, kinds = measured.series, measured.kinds
     found: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for day in np.linspace(33, 236, 20).astype(int):
         for hour in (0, 6, 12, 18):
             issue = (int(day) * 24 + hour) * 4
-            result = SimilarDays().forecast(known, start_us + issue * SLOT_US, 112, 900)
+            result = SimilarDays().forecast(measured, measured.start_us + issue * SLOT_US, 112, 900)
             for kind in ("load", "pv"):
                 names = [name for name in rows if kinds[name] == kind]
                 actual = np.array([rows[name][issue : issue + 112] for name in names])

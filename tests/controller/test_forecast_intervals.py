@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
 from dataclasses import replace
 from datetime import datetime
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +16,6 @@ from controller.forecast import Calibrated, Forecast, History, SimilarDays
 from controller.forecast.intervals import rank
 from controller.forecast.spread import fans
 
-HOMES = Path(__file__).parents[2] / "examples" / "data" / "homes"
 ZONE = "America/Los_Angeles"
 SLOT_US = 900_000_000
 DAY_US = 96 * SLOT_US
@@ -142,40 +138,19 @@ def test_a_forecast_that_knows_nothing_covers_what_it_says_of_memoryless_data() 
     assert abs(np.concatenate(raw).mean() - 0.8) > 0.1
 
 
-def measured() -> History:
-    rows: dict[str, dict[int, float]] = {}
-    for path in sorted(HOMES.glob("home-*.csv.gz")):
-        home = path.name.split(".")[0]
-        with gzip.open(path, "rt") as file:
-            for line in csv.DictReader(file):
-                hour = int(datetime.fromisoformat(line["ts_utc"]).timestamp()) // 3600
-                for kind in ("load", "pv"):
-                    if line[f"{kind}_kwh"]:
-                        rows.setdefault(f"{kind}/{home}", {})[hour] = float(line[f"{kind}_kwh"]) * 1000
-    first = min(min(row) for row in rows.values())
-    last = max(max(row) for row in rows.values())
-    table = {name: np.full(last - first + 1, np.nan) for name in rows}
-    for name, row in rows.items():
-        table[name][np.array(list(row)) - first] = list(row.values())
-    kinds = {name: "pv" if name.startswith("pv/") else "load" for name in rows}
-    full = {name: np.repeat(row, 4) for name, row in table.items()}
-    return History(first * 3_600_000_000, 900, full, kinds, ZONE)  # type: ignore[arg-type]
-
-
-def test_intervals_cover_what_they_say_on_measured_homes() -> None:
+def test_intervals_cover_what_they_say_on_measured_homes(measured: History) -> None:
     """8 homes, every sixth day from October to March, every 6 hours: 80 % within 4 points each."""
-    known = measured()
     calibrated = Calibrated(SimilarDays(), ahead_s=86_400)
     inside: dict[str, list[np.ndarray]] = {"load": [], "pv": []}
     raw: dict[str, list[np.ndarray]] = {"load": [], "pv": []}
     for day in range(50, 240, 6):
-        past = replace(known, series={name: row[: (day + 1) * 96] for name, row in known.series.items()})
+        past = replace(measured, series={name: row[: (day + 1) * 96] for name, row in measured.series.items()})
         for hour in (0, 6, 12, 18):
             at = int(day) * 96 + hour * 4
-            said = calibrated.forecast(past, known.start_us + at * SLOT_US, 96, 900)
+            said = calibrated.forecast(past, measured.start_us + at * SLOT_US, 96, 900)
             for fan in fans(replace(said, quantiles={}), past, (0.1, 0.9)):
                 for k, name in enumerate(fan.names):
-                    came = known.series[name][at : at + 96]
+                    came = measured.series[name][at : at + 96]
                     light = ~fan.dark[k]
                     found = said.quantiles[name]
                     inside[fan.kind].append(((came >= found[0.1]) & (came <= found[0.9]))[light])
