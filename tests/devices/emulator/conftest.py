@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
+from sunspec2.modbus.client import SunSpecModbusClientDeviceTCP
 
 from devices.description import DeviceSpec, LinkSpec
+from devices.emulator import Plant
+
+WithSunSpec = Callable[[Plant, str, Callable[[Any], Any]], Awaitable[Any]]
 
 T0_US = 1_472_688_000_000_000
 SECOND_US = 1_000_000
@@ -47,8 +53,6 @@ class Site:
         return self.clock.t_us
 
     def change(self, device: str, **fields: object) -> None:
-        from dataclasses import replace
-
         self.devices = [replace(one, **fields) if one.id == device else one for one in self.devices]  # type: ignore[arg-type]
 
 
@@ -85,3 +89,23 @@ def site() -> Site:
 def near() -> Callable[[float, float], bool]:
     """Equal up to rounding of a float."""
     return lambda left, right: math.isclose(left, right, abs_tol=1e-6)
+
+
+@pytest.fixture
+def with_sunspec() -> WithSunSpec:
+    """`await with_sunspec(plant, device, use)`: pysunspec2's `use(client)` after a scan, in a thread: it blocks."""
+
+    def work(host: str, port: int, unit: int, use: Callable[[Any], Any]) -> Any:
+        client = SunSpecModbusClientDeviceTCP(slave_id=unit, ipaddr=host, ipport=port, timeout=5)
+        client.scan()
+        try:
+            return use(client)
+        finally:
+            client.close()
+
+    async def ask(plant: Plant, device: str, use: Callable[[Any], Any]) -> Any:
+        found = next(one for one in plant.endpoints if one.device == device)
+        assert found.unit is not None
+        return await asyncio.to_thread(work, found.host, found.port, found.unit, use)
+
+    return ask

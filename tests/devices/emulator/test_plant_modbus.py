@@ -9,12 +9,10 @@ import shutil
 import socket
 import struct
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from pymodbus.client import AsyncModbusTcpClient
-from sunspec2.modbus.client import SunSpecModbusClientDeviceTCP
 
 from devices.emulator import Plant
 from devices.errors import DeviceError
@@ -32,22 +30,7 @@ def where(plant: Plant, device: str) -> tuple[str, int, int]:
     return found.host, found.port, found.unit
 
 
-async def with_sunspec(plant: Plant, device: str, use: Callable[[Any], Any]) -> Any:
-    """`use(client)` in a thread, after a scan: pysunspec2 blocks."""
-    host, port, unit = where(plant, device)
-
-    def work() -> Any:
-        client = SunSpecModbusClientDeviceTCP(slave_id=unit, ipaddr=host, ipport=port, timeout=5)
-        client.scan()
-        try:
-            return use(client)
-        finally:
-            client.close()
-
-    return await asyncio.to_thread(work)
-
-
-async def test_pysunspec2_scans_and_reads_a_pv_inverter(site: Any) -> None:
+async def test_pysunspec2_scans_and_reads_a_pv_inverter(site: Any, with_sunspec: Any) -> None:
     async with build(site) as plant:
         await plant.step(site.at(0))
         await plant.step(site.at(3600))
@@ -66,7 +49,7 @@ async def test_pysunspec2_scans_and_reads_a_pv_inverter(site: Any) -> None:
         await with_sunspec(plant, "pv-1", use)
 
 
-async def test_pysunspec2_orders_a_battery_and_sees_the_order_revert(site: Any) -> None:
+async def test_pysunspec2_orders_a_battery_and_sees_the_order_revert(site: Any, with_sunspec: Any) -> None:
     async with build(site) as plant:
         await plant.step(site.at(0))
 
@@ -129,7 +112,7 @@ async def test_rewriting_the_timer_keeps_an_order_alive_and_withdrawing_ends_it(
             assert held.registers == [0, 1000], "withdrawn, not reverted"
 
 
-async def test_an_inverter_is_curtailed_in_percent_of_its_rating(site: Any) -> None:
+async def test_an_inverter_is_curtailed_in_percent_of_its_rating(site: Any, with_sunspec: Any) -> None:
     async with build(site) as plant:
         await plant.step(site.at(0))
 
@@ -277,7 +260,7 @@ async def test_wrong_requests_get_proper_exceptions(site: Any) -> None:
             assert held.registers == [0], "a refused write leaves nothing behind"
 
 
-async def test_a_gap_shows_not_available(site: Any) -> None:
+async def test_a_gap_shows_not_available(site: Any, with_sunspec: Any) -> None:
     async with build(site) as plant:
         await plant.step(site.at(0))
         site.gaps |= {"home-1/pv", "home-1/load"}

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sunspec2.modbus.client import SunSpecModbusClientDeviceTCP
 
 from devices.description import DeviceSpec, LinkSpec
 from devices.drivers import SunSpecDriver
@@ -66,19 +63,7 @@ async def at(plant: Plant, clock: Still, seconds: float) -> None:
     await plant.step(clock.t_us)
 
 
-async def by_pysunspec2(plant: Plant, unit: int, use: Callable[[Any], Any]) -> Any:
-    def work() -> Any:
-        client = SunSpecModbusClientDeviceTCP(slave_id=unit, ipaddr="127.0.0.1", ipport=plant.links[0].port, timeout=5)
-        client.scan()
-        try:
-            return use(client)
-        finally:
-            client.close()
-
-    return await asyncio.to_thread(work)
-
-
-async def test_pysunspec2_scans_writes_and_sees_a_legacy_battery_revert(plant_of: Any) -> None:
+async def test_pysunspec2_scans_writes_and_sees_a_legacy_battery_revert(plant_of: Any, with_sunspec: Any) -> None:
     plant, clock = await plant_of("sunspec-legacy")
 
     def order(client: Any) -> list[int]:
@@ -98,13 +83,13 @@ async def test_pysunspec2_scans_writes_and_sees_a_legacy_battery_revert(plant_of
             client.mppt[0].module[0].DCW.cvalue,
         )
 
-    assert await by_pysunspec2(plant, 2, order) == [1, 103, 120, 121, 122, 123, 124, 160]
+    assert await with_sunspec(plant, "bat", order) == [1, 103, 120, 121, 122, 123, 124, 160]
     await at(plant, clock, 60)
-    power_w, mode, soc, charged_w = await by_pysunspec2(plant, 2, look)
+    power_w, mode, soc, charged_w = await with_sunspec(plant, "bat", look)
     assert (power_w, mode, charged_w) == (-2000, 3, 2000)
     assert soc == pytest.approx(50 + 2000 / 60 * 0.95 / 6400 * 100, abs=0.01)
     await at(plant, clock, 120)
-    assert (await by_pysunspec2(plant, 2, look))[:2] == (0, 0), "reverted after 90 s"
+    assert (await with_sunspec(plant, "bat", look))[:2] == (0, 0), "reverted after 90 s"
 
 
 async def test_our_driver_orders_legacy_devices(plant_of: Any) -> None:
@@ -133,7 +118,9 @@ async def test_our_driver_orders_legacy_devices(plant_of: Any) -> None:
 
 
 @pytest.mark.parametrize(("map_", "model"), [("sunspec", 203), ("sunspec-float", 213)])
-async def test_meters_show_their_owners_import_and_the_grid_its_own(plant_of: Any, map_: str, model: int) -> None:
+async def test_meters_show_their_owners_import_and_the_grid_its_own(
+    plant_of: Any, map_: str, model: int, with_sunspec: Any
+) -> None:
     plant, clock = await plant_of(map_)
     await at(plant, clock, 3600)
     link = ModbusLink("127.0.0.1", plant.links[0].port, 1.0)
@@ -152,8 +139,8 @@ async def test_meters_show_their_owners_import_and_the_grid_its_own(plant_of: An
     def look(client: Any) -> tuple[float, list[int]]:
         return client.models[model][0].W.cvalue, [found for found in client.models if isinstance(found, int)]
 
-    assert await by_pysunspec2(plant, 3, look) == (-2000, [1, model]), "the home exports"
-    assert await by_pysunspec2(plant, 4, look) == (-2000, [1, model]), "and the grid takes: import is positive"
+    assert await with_sunspec(plant, "meter", look) == (-2000, [1, model]), "the home exports"
+    assert await with_sunspec(plant, "grid", look) == (-2000, [1, model]), "and the grid takes: import is positive"
     link.close()
 
 
