@@ -17,10 +17,10 @@ from controller.mechanisms.twostage.exclusivity import cycling_price_per_kwh
 from controller.mechanisms.twostage.intraday import window_game
 from controller.mechanisms.twostage.players import party_load_kw
 from controller.mechanisms.twostage.settlement import price_row
-from controller.plan import Budget, Plan
+from controller.plan import Budget, Plan, Stage
 from controller.stackelberg.game import Prices
 from controller.stackelberg.response import SolverShelf
-from controller.testing import check_mechanism, findings_of, kit_cases, reference_cost, two_homes
+from controller.testing import STAGES, check_mechanism, findings_of, kit_cases, reference_cost, two_homes
 
 PAPER = Settings(late_per_kwh=0.0, terminal_spread_per_kwh=10.0)
 NODES = Budget(nodes=200)
@@ -175,8 +175,23 @@ def profit_by_cvxpy(case: Case, plan: Plan) -> float:
     return income - reference_cost(leader)[0]
 
 
+class Recorded(TwoStage):
+    """Remembers its plans."""
+
+    plans: list[Plan]
+
+    def plan(self, case: Case, stage: Stage, budget: Budget, warm: Plan | None = None) -> Plan:
+        self.plans.append(super().plan(case, stage, budget, warm))
+        return self.plans[-1]
+
+
 def test_conformance() -> None:
-    check_mechanism(TwoStage)
+    """The kit finds nothing, after both stages of each of its cases; planned again, each is the same plan."""
+    Recorded.plans = []
+    check_mechanism(Recorded)
+    of_stage = {stage: {plan.id for plan in Recorded.plans if plan.stage == stage} for stage in STAGES}
+    assert {stage: len(ids) for stage, ids in of_stage.items()} == dict.fromkeys(STAGES, len(kit_cases()))
+    assert all(plan.certificate.deviation_gain < 1e-4 for plan in Recorded.plans if plan.stage == "intraday")
 
 
 def test_certificate_is_recomputed_by_a_second_solver() -> None:

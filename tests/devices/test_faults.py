@@ -25,6 +25,8 @@ from devices.readings import Quality
 TIMEOUT_S = 0.15
 SPEC = DeviceSpec("bat", "storage", "home", "roof", 2, "sunspec", model={"p_w": 5000})
 
+BATTERY = DeviceSpec("bat", "storage", "home", "roof", 1, "sunspec", model={"e_wh": 6400, "p_w": 5000})
+
 
 class WallClock:
     def now_us(self):
@@ -61,6 +63,18 @@ async def rig(servers, clock, stack, make_battery, make_sunspec):
     made = Rig(clock, image, proxy, gateway)
     assert (await made.tick()).values["p_w"] == -1200
     return made
+
+
+async def battery_plant(clock, stack, timeout_s):
+    """A battery as an emulated plant has it, alone on its link."""
+    others = [
+        DeviceSpec("m", "meter", "home", mqtt=True),
+        DeviceSpec("g", "meter", "grid", "feeder", 1, "eastron-sdm630", is_grid=True),
+    ]
+    links = [LinkSpec(name, "modbus-tcp", "127.0.0.1", 0, timeout_s) for name in ("roof", "feeder")]
+    plant = await stack.enter_async_context(Plant(links, [BATTERY, *others], clock, lambda *_: 0.0))
+    await plant.step(clock.now_us())
+    return plant
 
 
 OUTAGES = {
@@ -211,16 +225,9 @@ async def test_a_torn_counter_is_held_back_and_a_real_change_is_believed_the_sec
 
 
 async def test_a_device_under_local_control_is_left_alone_and_said(clock, stack):
-    spec = DeviceSpec("bat", "storage", "home", "roof", 1, "sunspec", model={"e_wh": 6400, "p_w": 5000})
-    others = [
-        DeviceSpec("m", "meter", "home", mqtt=True),
-        DeviceSpec("g", "meter", "grid", "feeder", 1, "eastron-sdm630", is_grid=True),
-    ]
-    links = [LinkSpec(name, "modbus-tcp", "127.0.0.1", 0, 0.5) for name in ("roof", "feeder")]
-    plant = await stack.enter_async_context(Plant(links, [spec, *others], clock, lambda *_: 0.0))
-    await plant.step(clock.now_us())
+    plant = await battery_plant(clock, stack, timeout_s=0.5)
     journal = []
-    gateway = Gateway(plant.links[:1], [spec], clock, journal=journal.append)
+    gateway = Gateway(plant.links[:1], [BATTERY], clock, journal=journal.append)
     await stack.enter_async_context(gateway)
 
     async def tick():
@@ -295,6 +302,7 @@ async def test_a_duplicate_client_id_is_said_and_the_gateway_comes_back(mosquitt
     await eventually(lambda: gateway._ingest.session.connected)
     await published(mosquitto.port, [("vpp/s/m/telemetry", telemetry(1, clock.now_us() / 1e6))])
     await eventually(lambda: gateway.stats.received == 1)
+    assert [(reading.device, reading.seq) for reading in await gateway.poll()] == [("m", 1)]
 
 
 async def test_the_broker_behind_a_proxy_fails_in_every_way_and_is_found_again(mosquitto, clock, stack, eventually):
@@ -314,6 +322,7 @@ async def test_the_broker_behind_a_proxy_fails_in_every_way_and_is_found_again(m
         message = telemetry(2 * seq + 1, clock.now_us() / 1e6)
         await published(mosquitto.port, [("vpp/s/m/telemetry", message)], 0.1)
         await eventually(lambda wanted=expected: gateway.stats.received >= wanted)
+    assert {1, 3, 5} <= {reading.seq for reading in await gateway.poll()}, "what was sent after each fault"
 
 
 # ---- the emulator as a server -------------------------------------------------------------------------------------
@@ -324,14 +333,7 @@ async def test_a_thousand_connections_and_slow_ones_leave_the_others_alone(clock
     if hard < 4096:
         pytest.skip(f"only {hard} open files allowed")
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 4096), hard))
-    spec = DeviceSpec("bat", "storage", "home", "roof", 1, "sunspec", model={"e_wh": 6400, "p_w": 5000})
-    others = [
-        DeviceSpec("m", "meter", "home", mqtt=True),
-        DeviceSpec("g", "meter", "grid", "feeder", 1, "eastron-sdm630", is_grid=True),
-    ]
-    links = [LinkSpec(name, "modbus-tcp", "127.0.0.1", 0, 2) for name in ("roof", "feeder")]
-    plant = await stack.enter_async_context(Plant(links, [spec, *others], clock, lambda *_: 0.0))
-    await plant.step(clock.now_us())
+    plant = await battery_plant(clock, stack, timeout_s=2)
     port = plant.links[0].port
     opened = []
     for k in range(1000):
