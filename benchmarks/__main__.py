@@ -5,7 +5,19 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from benchmarks import day, days, devices_gateway, devices_mqtt, forecasts, ledger, modbus, settling, store, windows
+from benchmarks import (
+    auditing,
+    day,
+    days,
+    devices_gateway,
+    devices_mqtt,
+    forecasts,
+    ledger,
+    modbus,
+    settling,
+    store,
+    windows,
+)
 from benchmarks.machine import watched
 
 BENCHMARKS: dict[str, tuple[Callable[[], None], str]] = {
@@ -17,6 +29,7 @@ BENCHMARKS: dict[str, tuple[Callable[[], None], str]] = {
     "settling": (settling.main, "a million settled entries, eight witnesses, a year's sums: against the goals"),
     "windows": (windows.main, "windows of the price game: time and gap, crowds, beside PIQP and the paper's method"),
     "forecasts": (forecasts.main, "98 measured days: errors of each forecast and what its intervals cover"),
+    "audit": (auditing.main, "`ledger verify` of a whole day of homes.yaml, or of the run folder in BENCH_RUN"),
     "day": (day.main, "a lockstep day of homes.yaml: time, ticks, memory"),
     "days": (days.main, "ten measured days through the loop: costs beside rules and perfect foresight"),
 }

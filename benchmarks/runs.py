@@ -19,7 +19,7 @@ from twin.summary import Summary
 
 ROOT = Path(__file__).resolve().parent.parent
 HOMES = ROOT / "examples" / "sites" / "homes.yaml"
-_COMMAND = (sys.executable, "-c", "from twin.cli import main; main()", "run")
+_COMMAND = (sys.executable, "-c", "from twin.cli import main; main()")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,13 @@ class Run:
 
 def run(site: Path, folder: Path, *arguments: str) -> Run:
     """Run a site into a new folder. Raises CalledProcessError when the command fails."""
-    command = [*_COMMAND, str(site), "--out", str(folder), *arguments]
+    wall_s, cpu_s = timed("run", str(site), "--out", str(folder), *arguments)
+    return Run(summary.read(folder), wall_s, cpu_s)
+
+
+def timed(*words: str) -> tuple[float, float]:
+    """Wall and processor time of `vpptwin WORDS`, s. Raises CalledProcessError when the command fails."""
+    command = [*_COMMAND, *words]
     began = time.perf_counter()
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(
@@ -48,7 +54,7 @@ def run(site: Path, folder: Path, *arguments: str) -> Run:
             said.seek(0)
             print(said.read().decode(errors="replace"), file=sys.stderr)
             raise subprocess.CalledProcessError(process.returncode, command)
-    return Run(summary.read(folder), wall_s, used.ru_utime + used.ru_stime)
+    return wall_s, used.ru_utime + used.ru_stime
 
 
 def variant(site: Path, folder: Path, changes: Mapping[str, Mapping[str, Any]]) -> Path:
