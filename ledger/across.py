@@ -16,7 +16,7 @@ from typing import Any
 from ledger import canon, note, places, tlog, verify
 from ledger.apart import Settled, commitment, shares
 from ledger.errors import NoteError
-from ledger.findings import Result
+from ledger.findings import Notice, Result
 from ledger.rules.state import CLEARING
 from ledger.store import reading
 from ledger.verify import Finding, Report
@@ -64,8 +64,8 @@ class _Seen:
         }
 
 
-def verify_all(folder: Path, *, deep: bool = True, heads: Sequence[str] = ()) -> Audit:
-    """Verify every log of a run or ledger folder and what they say of each other; arguments as verify.verify.
+def verify_all(folder: Path, *, heads: Sequence[str] = ()) -> Audit:
+    """Verify every log of a run or ledger folder, all rules, and what they say of each other; heads as verify.verify.
 
     Raises LedgerUnreadable if there is no main log, or a log cannot be opened.
     """
@@ -74,14 +74,14 @@ def verify_all(folder: Path, *, deep: bool = True, heads: Sequence[str] = ()) ->
     held = _origins(heads)
     given = {name: held.pop(log, []) for name, log in _log_names(folder, names).items()}
     given[places.MAIN] += [text for texts in held.values() for text in texts]
-    reports = {name: verify.verify(folder, deep=deep, heads=given[name], name=name) for name in names}
+    seen: dict[str, _Seen] = {}
+    reports = {name: verify.verify(folder, heads=given[name], name=name, notice=_into(seen, name)) for name in names}
     findings = [
         Finding(one.layer, one.where if name == places.MAIN else f"{name}: {one.where}", one.what)
         for name, report in reports.items()
         for one in report.findings
     ]
     if not findings:
-        seen = {name: _look(folder, name) for name in names}
         findings = list(_across(seen))
     main = reports[places.MAIN]
     return Audit(
@@ -113,16 +113,18 @@ def _log_names(folder: Path, names: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _look(folder: Path, name: str) -> _Seen:
-    seen = _Seen()
-    with reading(folder, name) as store:
-        for seq, _, kind, eid, leaf, data in store.rows():
-            seen.leaves.append(leaf)
-            if kind in _KINDS:
-                entry = canon.reread(data)
-                seen.log = entry["log"]
-                _note(seen, kind, eid, (seq, leaf, entry["body"]))
-    return seen
+def _into(seen: dict[str, _Seen], name: str) -> Notice:
+    """What is gathered of a log while it is verified: the entries that are verified are those that are compared."""
+
+    def take(seq: int, leaf: bytes, entry: Mapping[str, Any]) -> None:
+        if seq == 0:
+            seen[name] = _Seen(entry["log"])
+        one, kind = seen[name], entry["type"]
+        one.leaves.append(leaf)
+        if kind in _KINDS:
+            _note(one, kind, entry["id"], (seq, leaf, entry["body"]))
+
+    return take
 
 
 def _note(seen: _Seen, kind: str, eid: str, found: tuple[int, bytes, dict[str, Any]]) -> None:

@@ -117,11 +117,11 @@ class Chain:
             sig = signing(draft.by, rules.actor_message(entry))
         if sig is not None:
             entry["sig"] = dict(sig)
-        return self._apply(*canon.sealed(entry))
+        return self.apply(*canon.sealed(entry))
 
     def accept(self, data: bytes) -> Row:
         """Apply the canonical bytes of the next entry. Raises CanonError or EntryRefused, changing nothing."""
-        return self._apply(data, canon.loads(data))
+        return self.apply(data, canon.loads(data))
 
     def follow(self, entry: dict[str, Any], leaf: bytes) -> None:
         """Execute an entry whose bytes, leaf and place in the tree are checked elsewhere (chunks): `tree` stays behind.
@@ -132,7 +132,8 @@ class Chain:
         self.state.update(rules.changes(self.state, entry))
         self.size, self.ts, self.prev = self.size + 1, entry["ts"], leaf.hex()
 
-    def _apply(self, data: bytes, entry: dict[str, Any]) -> Row:
+    def apply(self, data: bytes, entry: dict[str, Any]) -> Row:
+        """As `accept`, of bytes that canon.loads reads as this entry."""
         self._fits(entry)
         facts = rules.changes(self.state, entry)
         leaf = tlog.leaf_hash(data)

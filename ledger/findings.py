@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from ledger import tlog
 from ledger.chain import GENESIS_PREV, Chain
@@ -45,12 +46,17 @@ class Report(Result):
     """Size of the largest head that a quorum of witnesses cosigned, if a policy names them."""
 
 
+Notice = Callable[[int, bytes, Mapping[str, Any]], None]
+"""(seq, leaf, entry) of each entry that holds, in order, from 0 on again if the log has to be walked a second time."""
+
+
 @dataclass(slots=True)
 class Pass:
     """What is gathered while all entries go by once."""
 
     chain: Chain
     deep: bool
+    notice: Notice | None = None
     findings: list[Finding] = field(default_factory=list)
     tree: tlog.Frontier = field(default_factory=tlog.Frontier)
     prev: str = GENESIS_PREV

@@ -13,7 +13,7 @@ from pathlib import Path
 from ledger import canon, chunks, held, places, tlog
 from ledger.chain import Chain, Row
 from ledger.errors import CanonError, LedgerError
-from ledger.findings import MAX_FINDINGS, Finding, Layer, Pass, Report
+from ledger.findings import MAX_FINDINGS, Finding, Layer, Notice, Pass, Report
 from ledger.policy import Policy
 from ledger.quiet import without_collector
 from ledger.rules import MOVES
@@ -29,6 +29,7 @@ def verify(
     heads: Sequence[str] = (),
     name: str = places.MAIN,
     policy: Policy | None = None,
+    notice: Notice | None = None,
 ) -> Report:
     """Verify a log of a run or ledger folder, read only.
 
@@ -36,6 +37,7 @@ def verify(
     heads : signed notes kept elsewhere (witnesses, other logs, an earlier audit); the log must extend each
     policy : witnesses, a quorum of which must have cosigned a head; if not given, that of the ledger folder holds
         for the logs it lists
+    notice : if deep, is told of every entry that holds; what it gathers counts if the report has no finding
     Raises LedgerUnreadable if there is no log or its file cannot be opened, PolicyError if the policy is none.
     """
     folder = places.ledger_folder(folder)
@@ -43,7 +45,7 @@ def verify(
     if listed:
         policy = Policy.load(places.policy(folder))
     store = Store(places.database(folder, name), readonly=True)
-    walk = Pass(Chain(""), deep)
+    walk = Pass(Chain(""), deep, notice)
     signed = cosigned = 0
     try:
         kept = held.pinned(folder, name, heads)  # before the snapshot: a pin is written after the entries below it
@@ -66,7 +68,7 @@ def _look(store: Store, walk: Pass, wanted: set[int]) -> None:
     """All that the database itself can show: by several processes if it is large, else, or if that fails, in order."""
     size = store.size()
     if size >= 2 * chunks.CHUNK and chunks.workers() > 1:
-        fast = Pass(Chain(store.meta().get("log", "")), walk.deep)
+        fast = Pass(Chain(store.meta().get("log", "")), walk.deep, walk.notice)
         with chunks.Sweep(store, size, fast.chain.log, chunks.workers()) as sweep:
             _faults(store, walk)
             good = not walk.deep or _executed(store, fast)
@@ -97,6 +99,8 @@ def _executed(store: Store, walk: Pass) -> bool:
             for _, _, kind, _, leaf, data in store.rows():
                 entry = canon.reread(data)
                 chain.follow(entry, leaf)
+                if walk.notice is not None:
+                    walk.notice(chain.size - 1, leaf, entry)
                 if kind in MOVES:
                     for n, leg in enumerate(entry["body"]["postings"]):
                         if next(stored, None) != (chain.size - 1, n, *leg):
@@ -136,7 +140,8 @@ def _accept(walk: Pass, where: str, data: bytes) -> Row | None:
     """Re-execute one entry; after the first that does not hold only bytes and chain are looked at."""
     if walk.executing and walk.deep:
         try:
-            row = walk.chain.accept(data)
+            entry = canon.loads(data)
+            row = walk.chain.apply(data, entry)
         except LedgerError as error:
             layer: Layer = "canon" if isinstance(error, CanonError) else "rules"
             if _broken_link(walk, data):
@@ -144,6 +149,8 @@ def _accept(walk: Pass, where: str, data: bytes) -> Row | None:
             walk.report(layer, where, str(error))
             walk.executing = False
             return None
+        if walk.notice is not None:
+            walk.notice(row.seq, row.leaf, entry)
         walk.log_keys = walk.chain.state[("log_keys",)]
         walk.postings += [(row.seq, n, *leg) for n, leg in enumerate(row.postings)]
         return row
