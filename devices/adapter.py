@@ -14,11 +14,11 @@ import yaml
 
 from devices.description import DeviceSpec
 from devices.errors import DeviceError
-from devices.points import CATALOGUE, quantised
+from devices.message import decoded
+from devices.points import CATALOGUE, GRID_TWINS, quantised
 
-LARGEST = 64 * 1024
-"""Bytes of a payload."""
 _DEEPEST = 8
+_MESSAGE = msgspec.json.Decoder(dict[str, Any])
 _SHIPPED = Path(__file__).with_name("adapters")
 
 
@@ -118,7 +118,7 @@ class Status:
     def take(self, topic: str, payload: bytes) -> tuple[float | None, dict[str, float | int]] | None:
         """(the meter's unix time or None, points) of a message; None if no reading follows. Raises AdapterError."""
         source = self.sources[topic]
-        message = _decoded(payload)
+        message = decoded(_MESSAGE, payload, AdapterError)
         if any(message.get(key) != value for key, value in source.when.items()):
             return None
         found = _at(message, source.from_)
@@ -146,18 +146,7 @@ class Status:
         return out
 
     def _named(self, name: str) -> str:
-        """At the grid's meter what it calls import is what its owner, the grid, gives."""
-        twins = {"e_imp_wh": "e_exp_wh", "e_exp_wh": "e_imp_wh"}
-        return twins.get(name, name) if self._grid else name
-
-
-def _decoded(payload: bytes) -> dict[str, Any]:
-    if len(payload) > LARGEST:
-        raise AdapterError(f"{len(payload)} bytes", mend=f"at most {LARGEST}")
-    try:
-        return msgspec.json.decode(payload, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise AdapterError(str(error)) from error
+        return GRID_TWINS.get(name, name) if self._grid else name
 
 
 def _at(value: Any, path: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -104,3 +105,11 @@ class BrokerSpec:
     """Path of the certificate authority that signed the broker's certificate; None = no TLS."""
     passwords: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Of emulated devices that log in under their own names, by id."""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address, or the name localhost, is reached from this machine alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import math
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 import msgspec
 
 from devices.errors import DeviceError
+from devices.message import decoded
 
-T = TypeVar("T")
-LARGEST = 64 * 1024
 AckState = Literal["accepted", "applied", "verified", "rejected", "expired"]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e11)]
 
@@ -59,24 +58,15 @@ _commands, _acks = msgspec.json.Decoder(CommandMessage), msgspec.json.Decoder(Ac
 
 def command(payload: bytes) -> CommandMessage:
     """Raises OrderError."""
-    return _decoded(_commands, payload)
+    return decoded(_commands, payload, OrderError)
 
 
 def ack(payload: bytes) -> Ack:
     """Raises OrderError."""
-    return _decoded(_acks, payload)
+    return decoded(_acks, payload, OrderError)
 
 
 def order_id(device: str, control: str, value: float | None, ts_us: int, number: int) -> str:
     """Content and a counter, never chance: equal runs send equal messages."""
     text = f"{device}/{control}/{value}/{ts_us}/{number}"
     return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def _decoded(decoder: msgspec.json.Decoder[T], payload: bytes) -> T:
-    if len(payload) > LARGEST:
-        raise OrderError(f"{len(payload)} bytes", mend=f"at most {LARGEST}")
-    try:
-        return decoder.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise OrderError(str(error)) from error

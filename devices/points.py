@@ -108,6 +108,9 @@ CONTROLS: Mapping[str, str] = MappingProxyType(
 )
 """The one control of each kind: a power to hold (bus sign) or a limit on its magnitude (>= 0)."""
 
+GRID_TWINS: Mapping[str, str] = MappingProxyType({"e_imp_wh": "e_exp_wh", "e_exp_wh": "e_imp_wh"})
+"""A meter at the grid's connection, seen by its owner, the grid: what the site imports is given by the owner."""
+
 
 def quanta(name: str, value: float) -> int:
     """`value` of point `name` as a whole number of quanta, ties to even. Raises KeyError for an unknown point."""

@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from devices.announcement import SERVICE
+from devices.description import is_loopback
 from devices.errors import DeviceError
 from devices.homeassistant import PREFIX
 
@@ -119,7 +120,7 @@ def write_security(
     names = [*users, *wires]
     if len(set(names)) < len(names) or any(set(name) & set(":/+#\n ") for name in names):
         raise SecurityError(f"users {names}", mend=f"device ids differ from each other and from {SERVICE!r}")
-    if not tls and not _loopback(host):
+    if not tls and not is_loopback(host):
         raise SecurityError(f"passwords in the clear on {host}", mend="use tls, or listen on 127.0.0.1")
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
@@ -135,13 +136,6 @@ def write_security(
         conf += _TLS.format(folder=folder)
     (folder / "mosquitto.conf").write_text(conf, encoding="utf-8")
     return Security(folder / "mosquitto.conf", made, folder / "ca.crt" if tls else None)
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _private(path: Path, text: str) -> None:

@@ -110,6 +110,9 @@ class _Bench:
     def device(self) -> DeviceSpec:
         return self._driver.spec
 
+    def now_us(self) -> int:
+        return self._clock.now_us()
+
     async def step(self, order_w: float, hold_s: float) -> list[Sample]:
         """Order and watch for hold_s. The first sample is from just before the order."""
         before = await self._sample(0.0)
@@ -204,7 +207,7 @@ def _profile(
         schema=1,
         device=bench.device.id,
         kind=bench.device.kind,
-        measured=datetime.fromtimestamp(bench._clock.now_us() / 1e6, UTC).isoformat(timespec="seconds"),
+        measured=datetime.fromtimestamp(bench.now_us() / 1e6, UTC).isoformat(timespec="seconds"),
         behaviour=behaviour,
         figures={name: _rounded(value) for name, value in figures.items() if value is not None},
         steps=[{name: _rounded(value) for name, value in asdict(one).items() if value is not None} for one in steps],

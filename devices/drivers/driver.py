@@ -15,9 +15,6 @@ from devices.points import CATALOGUE, CONTROLS, quantised
 
 Values = dict[str, float | int]
 
-GRID_TWINS = {"e_imp_wh": "e_exp_wh", "e_exp_wh": "e_imp_wh"}
-"""A meter at the grid's connection, seen by its owner, the grid: what the site imports is given by the owner."""
-
 
 class DriverError(DeviceError):
     """A device that is not what the site says it is."""

@@ -6,7 +6,6 @@ import math
 
 from devices.description import DeviceSpec
 from devices.drivers.driver import (
-    GRID_TWINS,
     Driver,
     DriverError,
     ReadBack,
@@ -17,6 +16,7 @@ from devices.drivers.driver import (
 )
 from devices.modbus import ModbusLink
 from devices.pace import Pace
+from devices.points import GRID_TWINS
 from devices.regmap import Block, Control, RegisterMap, Write
 from devices.regmap.map import sign_factor
 

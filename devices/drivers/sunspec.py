@@ -8,7 +8,6 @@ from devices.description import DeviceSpec
 from devices.drivers.controls import Style, style_for
 from devices.drivers.discovery import Found, ReadPlan, find_models, packed
 from devices.drivers.driver import (
-    GRID_TWINS,
     Driver,
     DriverError,
     ReadBack,
@@ -19,6 +18,7 @@ from devices.drivers.driver import (
 )
 from devices.drivers.profile import INVERTERS, METERS, names_of, reported
 from devices.modbus import ModbusLink
+from devices.points import GRID_TWINS
 from devices.sunspec.schema import encode_point
 from devices.sunspec.types import Value
 

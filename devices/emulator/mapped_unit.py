@@ -14,13 +14,13 @@ from devices.description import DeviceSpec
 from devices.emulator.revert import RevertTimer
 from devices.emulator.unit import Command, Refusal, Table, Unit, Values
 from devices.errors import DeviceError
+from devices.points import GRID_TWINS
 from devices.regmap import Control, MapPoint, RegisterMap
 from devices.regmap.codec import Codec, codec, number
 from devices.regmap.map import sign_factor
 from devices.regmap.schema import StepRow
 
 _HOLDING, _INPUT = 3, 4
-_TWINS = {"e_imp_wh": "e_exp_wh", "e_exp_wh": "e_imp_wh"}
 _STATE = ("set_ena", "set_left_s")
 
 
@@ -100,7 +100,7 @@ class MappedUnit(Unit):
     def _spread(self, values: Values) -> dict[str, float | int | None]:
         """Values under the map's names; a derived power is put back into the points it is the sum of."""
         # At the grid's meter the register "import" counts what the grid gives: the owner's e_exp_wh.
-        out = {_TWINS.get(name, name) if self._grid else name: value for name, value in values.items()}
+        out = {GRID_TWINS.get(name, name) if self._grid else name: value for name, value in values.items()}
         for name, expression in self._map.derived.items():
             if name in out:
                 signs = {

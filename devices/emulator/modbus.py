@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import ipaddress
 import logging
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from devices.description import LinkSpec
+from devices.description import LinkSpec, is_loopback
 from devices.emulator.server import SerialServer, Served, TcpServer
 from devices.emulator.wire import Wire
 from devices.errors import DeviceError
@@ -26,7 +25,7 @@ class ModbusLink:
 
         A serial link whose port does not exist yet gets a wire of its own (emulator/wire.py) under that name.
         """
-        if link.kind != "modbus-rtu" and not _loopback(link.host):
+        if link.kind != "modbus-rtu" and not is_loopback(link.host):
             raise DeviceError(
                 f"emulated devices listen on loopback only, not on {link.host}",
                 where=f"links: {link.id}",
@@ -89,13 +88,6 @@ class ModbusLink:
             return SerialServer(self._units, self._now_us, self.link, self._wire.far)
         rtu = self.link.kind == "modbus-rtu-tcp"
         return TcpServer(self._units, self._now_us, (self.link.host, self.port), rtu)
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _why_not(host: str, port: int) -> str:

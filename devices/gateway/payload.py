@@ -8,11 +8,10 @@ from typing import Annotated, Literal
 import msgspec
 
 from devices.errors import DeviceError
+from devices.message import decoded
 from devices.points import CATALOGUE, quantised
 from devices.readings import Quality
 
-LARGEST = 64 * 1024
-"""Bytes of a payload."""
 _QUALITIES = {"good": Quality.GOOD, "stale": Quality.STALE, "sub": Quality.SUBSTITUTED, "bad": Quality.BAD}
 _LATEST_S = 1e11
 
@@ -54,12 +53,7 @@ _decoder = msgspec.json.Decoder(Telemetry)
 
 def telemetry(payload: bytes) -> Telemetry:
     """Raises PayloadError for anything else: NaN, wrong types, `true` for a number, bad UTF-8 or JSON, > 64 KiB."""
-    if len(payload) > LARGEST:
-        raise PayloadError(f"{len(payload)} bytes", mend=f"at most {LARGEST}")
-    try:
-        found = _decoder.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise PayloadError(str(error)) from error
+    found = decoded(_decoder, payload, PayloadError)
     if not 0 <= found.ts < _LATEST_S or not all(map(_finite, found.p.values())):
         raise PayloadError("a number that no device can mean", mend="time in seconds, finite values")
     return found

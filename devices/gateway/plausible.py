@@ -69,14 +69,14 @@ class Plausible:
             return False
         key = (reading.device, name)
         seen = self._seen.get(key)
-        if seen is None or self._follows(seen.value, value, reading.ts_us - seen.ts_us, most_w):
-            self._seen[key] = _Counter(value, reading.ts_us)
-            return False
-        if seen.doubt is not None and self._follows(seen.doubt, value, reading.ts_us - seen.ts_us, most_w):
-            self._seen[key] = _Counter(value, reading.ts_us)
-            return False
-        seen.doubt = value
-        return True
+        if seen is not None:
+            passed_us = reading.ts_us - seen.ts_us
+            known = [one for one in (seen.value, seen.doubt) if one is not None]
+            if not any(self._follows(before, value, passed_us, most_w) for before in known):
+                seen.doubt = value
+                return True
+        self._seen[key] = _Counter(value, reading.ts_us)
+        return False
 
     @staticmethod
     def _follows(before: float, value: float, passed_us: int, most_w: float) -> bool:

@@ -19,11 +19,6 @@ LATER = {
 }
 
 
-def refuse(verb: str, letter: str) -> None:
-    """Raise the error that names the roadmap letter of `verb`."""
-    raise UsageError(f"`vpptwin {verb}` is not there yet", mend=f"letter {letter} of docs/roadmap.md brings it")
-
-
 def add_later(app: typer.Typer, verbs: Mapping[str, str]) -> None:
     """Register every later verb as a hidden command that takes anything and refuses."""
     for verb, letter in verbs.items():
@@ -35,4 +30,4 @@ def _add(app: typer.Typer, verb: str, letter: str) -> None:
 
     @app.command(verb, hidden=True, context_settings=settings, add_help_option=False)
     def later(words: Annotated[list[str] | None, typer.Argument()] = None) -> None:
-        refuse(verb, letter)
+        raise UsageError(f"`vpptwin {verb}` is not there yet", mend=f"letter {letter} of docs/roadmap.md brings it")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
@@ -20,13 +21,12 @@ from ledger.errors import NoteError, ProofError
 from ledger.export import export as exporting
 from ledger.policy import Policy
 from ledger.prove import bundle
+from twin.cli.ledger_options import Json, LogName, RunDir
 from twin.cli.output import console, emit_json
 from twin.exits import FINDING, UsageError
 from twin.span import instant_us, parse_start
 
-RunDir = Annotated[Path, typer.Argument(help="A run folder or a ledger folder.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-LogName = Annotated[str, typer.Option("--log", help="Which log: main, or party/<id>.")]
+T = TypeVar("T")
 Party = Annotated[str, typer.Option(help="Whose: a party of the site.")]
 Day = Annotated[str, typer.Option(help="A day, such as 2016-09-05: from midnight to midnight in --zone.")]
 Zone = Annotated[str, typer.Option(help="Time zone of --day; else the site's, as the run's report has it.")]
@@ -208,7 +208,7 @@ def export(
         sys.stdout.write(line)
 
 
-def _held(check: Any) -> Any:
+def _held(check: Callable[[], T]) -> T:
     """The result of a check; what does not hold ends with exit status 1 and says why."""
     try:
         return check()

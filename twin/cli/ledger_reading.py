@@ -11,11 +11,10 @@ from rich.markup import escape
 
 from ledger import show as showing
 from twin import audit as auditing
+from twin.cli.ledger_options import Json, RunDir
 from twin.cli.output import console, emit_json, emit_line
 from twin.exits import FINDING
 
-RunDir = Annotated[Path, typer.Argument(help="A run folder or a ledger folder.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Heads = Annotated[list[Path] | None, typer.Option("--head", help="A signed head kept elsewhere; may be repeated.")]
 
 

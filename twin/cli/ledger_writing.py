@@ -16,13 +16,13 @@ import typer
 
 from ledger import Books, KeyRing, Ledger, LedgerError, drafts, places
 from ledger.chain import Draft
+from twin.cli.ledger_options import LogName
 from twin.cli.output import emit_json
 from twin.clock import WallClock
 from twin.exits import UsageError
 from twin.span import instant_us, parse_start
 
 Folder = Annotated[Path, typer.Argument(help="A ledger folder, or a run folder.")]
-LogName = Annotated[str, typer.Option("--log", help="Which log: main, or party/<id>.")]
 Slot = Annotated[str, typer.Option(help="Start of a slot: ISO time in UTC, or seconds since 1970.")]
 
 

@@ -50,7 +50,7 @@ def serve(
 async def _serve(feed: Feed, run_dir: Path, clock: WallClock) -> Summary:
     site, began_us = feed.site, clock.now_us()
     tick_us = site.time.tick_s * 1_000_000
-    start_us = clock.now_us() // tick_us * tick_us + tick_us
+    start_us = began_us // tick_us * tick_us + tick_us
     with stop_signals() as stop:
         async with (
             broker_of(site, fixed=True) as spec,

@@ -16,6 +16,7 @@ from ledger.policy import Policy
 from ledger.publish import publish
 from ledger.store import reading
 from ledger.witness import Cosigners
+from twin.cli.ledger_options import Json, LogName, RunDir
 from twin.cli.output import console, emit_json
 from twin.clock import WallClock
 from twin.exits import FINDING, UsageError
@@ -23,9 +24,6 @@ from twin.witness import demo as demonstration
 from twin.witness import node
 
 witness = typer.Typer(help="Run a witness, or see eight of them refuse a fork.", no_args_is_help=True)
-RunDir = Annotated[Path, typer.Argument(help="A run folder or a ledger folder.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-LogName = Annotated[str, typer.Option("--log", help="Which log: main, or party/<id>.")]
 KEPT = "The folder of its key and memory; made if it is new."
 
 
