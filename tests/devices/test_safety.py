@@ -53,14 +53,15 @@ async def main():
         sys.argv[1], type=tuple[list[LinkSpec], list[DeviceSpec], float, dict[str, float]])
     clock = Clock()
     async with Gateway(links, devices, clock, lease_s=lease_s, tick_s=0.2, lockstep=False) as gateway:
-        said = False
+        told = 0
         while True:
             for device, value in orders.items():
                 until_us = clock.now_us() + 3_600_000_000
                 gateway.order(device, value, until_us=until_us, slot_us=1, reason="t", plan="p")
-            if not said and gateway.stats.verified == len(orders):
-                said = True
-                print(gateway._guarding.watchdog._process.pid, flush=True)
+            dog = gateway._guarding.watchdog._process.pid
+            if dog != told and gateway.stats.verified == len(orders):
+                told = dog
+                print(dog, flush=True)
             await asyncio.sleep(0.1)
 
 asyncio.run(main())
@@ -100,15 +101,30 @@ class Yard:
         return time.monotonic() - began
 
     async def service(self, **orders: float) -> tuple[asyncio.subprocess.Process, int]:
-        """A service process whose orders are verified, and the process id of its watchdog."""
+        """A service process whose orders are verified, and the process id of its watchdog (a line for each new one)."""
         said = msgspec.json.encode((self.links, self.devices, LEASE_S, orders)).decode()
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-c", SERVICE, said, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
-        assert process.stdout is not None
-        line = await asyncio.wait_for(process.stdout.readline(), 30)
+        dog = await self.dog(process)
         assert self.ordered == sorted(orders)
-        return process, int(line)
+        return process, dog
+
+    async def dog(self, process: asyncio.subprocess.Process) -> int:
+        """The process id of the service's next watchdog."""
+        assert process.stdout is not None
+        return int(await asyncio.wait_for(process.stdout.readline(), 30))
+
+    async def gone(self, dog: int, within_s: float = 10) -> bool:
+        """Whether a watchdog that outlives its service ends by itself, seeing that its devices are free."""
+        began = time.monotonic()
+        while time.monotonic() - began < within_s:
+            try:
+                os.kill(dog, 0)
+            except ProcessLookupError:
+                return True
+            await asyncio.sleep(0.02)
+        return False
 
 
 @pytest.fixture
@@ -133,29 +149,34 @@ async def yard():
 
 
 async def test_after_kill_9_every_device_is_safe_within_its_revert_time_and_a_second(yard):
-    service, _ = await yard.service(bat=1500, turbine=4000)
+    service, dog = await yard.service(bat=1500, turbine=4000)
     service.kill()
     await service.wait()
     await yard.until([], LEASE_S + 1)
+    assert await yard.gone(dog)
 
 
 async def test_what_hangs_is_noticed_by_the_watchdog_within_its_lease(yard):
-    service, _ = await yard.service(bat=1500, turbine=4000)
+    service, dog = await yard.service(bat=1500, turbine=4000)
     os.kill(service.pid, signal.SIGSTOP)
     try:
         assert await yard.until([], LEASE_S + 1) > LEASE_S / 3
     finally:
         service.kill()
         await service.wait()
+    assert await yard.gone(dog)
 
 
 async def test_a_watchdog_that_dies_is_replaced(yard):
     service, dog = await yard.service(turbine=4000)
     os.kill(dog, signal.SIGKILL)
+    another = await yard.dog(service)
     await asyncio.sleep(2)
     service.kill()
     await service.wait()
     await yard.until([], LEASE_S + 1)
+    assert another != dog
+    assert await yard.gone(another)
 
 
 async def test_the_watchdog_goes_on_trying_a_device_that_does_not_answer(yard, eventually):
