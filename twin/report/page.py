@@ -6,7 +6,7 @@ from collections.abc import Callable
 from html import escape
 from typing import NamedTuple
 
-from twin.report import market, power
+from twin.report import forecast, market, power
 from twin.report.cards import cards
 from twin.report.document import document, items, section
 from twin.report.figure import Figure
@@ -42,6 +42,13 @@ PLOTS = (
         "The plan orders how energy is to be used and what it is worth; the fast loop follows the meter, so the "
         "measured power may leave the planned one on purpose.",
         power.tracking,
+    ),
+    Plot(
+        "forecast",
+        "Expected against measured",
+        "Demand and PV of each home, forecast from the past alone: for the slot about to begin, and at the gate of the "
+        "day-ahead plan. A limit in force hides what PV could have done.",
+        forecast.forecast,
     ),
     Plot(
         "prices",

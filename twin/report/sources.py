@@ -13,6 +13,7 @@ import msgspec
 from twin.errors import TwinError
 from twin.report import data as report_data
 from twin.report.data import DeviceRow, ReportData
+from twin.report.expected import Expected, expected_of
 from twin.report.plans import PlanFacts, plan_facts
 from twin.report.span import Span, span_of
 from twin.report.telemetry import Curves, curves_of, sample_s
@@ -32,6 +33,8 @@ class Sources:
     span: Span = field(default_factory=Span)
     curves: Curves = field(default_factory=Curves)
     plans: PlanFacts = field(default_factory=PlanFacts)
+    expected: dict[str, Expected] = field(default_factory=dict)
+    """Series -> what was forecast of it."""
     setpoints: dict[str, Counter[str]] = field(default_factory=dict)
     """Device -> how often an order that was sent ended in each final state."""
     events: list[EventRow] = field(default_factory=list)
@@ -71,6 +74,7 @@ def _from_store(found: Sources, reader: StoreReader) -> None:
     found.span = span_of(found.data, reader.extent(), sample_s(reader))
     found.curves = curves_of(reader, devices, found.span)
     found.plans = plan_facts(reader, found.data, found.span)
+    found.expected = expected_of(reader, found.span)
     found.events = reader.events()
     found.setpoints = endings(reader.commands(), found.span.slot_s)
 

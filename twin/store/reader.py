@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
+from itertools import groupby
+from math import nan
+from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,7 +18,7 @@ from devices.points import CATALOGUE, KIND_POINTS
 from devices.readings import Quality, Reading
 from twin.store import schema
 from twin.store.errors import StoreError
-from twin.store.rows import CommandRow, EventRow, PlanRow
+from twin.store.rows import CommandRow, EventRow, ForecastRows, PlanRow
 
 if TYPE_CHECKING:  # numpy takes longer to import than a store to open: only who asks for arrays pays it
     import numpy as np
@@ -171,6 +174,18 @@ class StoreReader:
         rows = self._db.execute(query, (series, issued_us, source, quantile)).fetchall()
         return np.array([row[0] for row in rows], np.int64), np.array([row[1] for row in rows], np.float64)
 
+    def each_forecast(self) -> Iterator[ForecastRows]:
+        """Every forecast with all its quantiles, one by one in order of issue, series and source."""
+        query = (
+            "SELECT issued_us, series, source, newest_input_us, start_us, slot_s, quantile, slots FROM forecast_issue "
+            "ORDER BY issued_us, series, source, quantile"
+        )
+        for (issued, series, source, newest, start, slot_s), rows in groupby(
+            self._db.execute(query), itemgetter(*range(6))
+        ):
+            fan = {row[6]: _slots(row[7]) for row in rows}
+            yield ForecastRows(series, issued, newest, start, slot_s, fan, source)
+
     def forecasts(self) -> list[tuple[str, int, int, str]]:
         """(series, issued_us, newest_input_us, source) of every forecast, in order of issue."""
         query = (
@@ -234,3 +249,8 @@ def _reading(row: tuple[Any, ...], points: tuple[str, ...]) -> StoredReading:
     values = {point: value for point, value in zip(points, row[5:], strict=True) if value is not None}
     reading = Reading(device, ts_us, seq, Quality(quality), values)
     return StoredReading(reading, bytes(nonce))
+
+
+def _slots(text: str) -> tuple[float, ...]:
+    """Values of a forecast; JSON has no NaN and holds null for it."""
+    return tuple(nan if value is None else value for value in msgspec.json.decode(text, type=tuple[float | None, ...]))

@@ -22,7 +22,7 @@ from twin.report.data import read, write
 from twin.report.sources import endings
 from twin.report.span import Span
 from twin.report.telemetry import held, means
-from twin.store import CommandRow, EventRow, Store
+from twin.store import CommandRow, EventRow, ForecastRows, Store
 
 T0 = 1_473_058_800_000_000  # 2016-09-05 00:00 in Los Angeles
 SLOT_US = 900_000_000
@@ -115,6 +115,26 @@ def plan_at(day: Day, slot: int, stage: str, slots: int) -> Plan:
     )
 
 
+def demand_w(day: Day) -> np.ndarray:
+    """Home 1's own demand, slot means."""
+    behind = np.array(day.slot_w("pv-1")) + np.array(day.slot_w("bat-1"))
+    return behind - np.array(day.slot_w("meter-1"))
+
+
+def forecasts_at(day: Day, slot: int) -> list[ForecastRows]:
+    """Of home 1's demand: 100 W too much at the first slot, 20 W after it; every fourth interval misses; a baseline."""
+    now, ahead = T0 + slot * SLOT_US, demand_w(day)[slot:]
+    mean = tuple((ahead + (100 if slot == 0 else 20)).tolist())
+    low = tuple((ahead + (5 if slot % 4 == 3 else -30)).tolist())
+    high = tuple((ahead + 90).tolist())
+    fan = {-1.0: mean, 0.1: low, 0.9: high}
+    head = ("load/home-1", now, now, now, 900)
+    return [
+        ForecastRows(*head, {-1.0: (0.0,) * len(ahead)}, "persistence"),
+        ForecastRows(*head, fan, "similar-days"),
+    ]
+
+
 def store_day(day: Day, path: Path, *, dead: range = range(0)) -> None:
     store = Store(path, on_full="wait")
     store.start()
@@ -132,6 +152,8 @@ def store_day(day: Day, path: Path, *, dead: range = range(0)) -> None:
     store.write_plan(plan_at(day, 0, "day_ahead", day.slots), T0, T0)
     for slot in range(day.slots):
         now = T0 + slot * SLOT_US
+        for row in forecasts_at(day, slot):
+            store.write_forecast(row)
         store.write_plan(plan_at(day, slot, "intraday", 16), now, now)
         for home in HOMES:
             state = "superseded" if slot % 7 == home % 7 else "verified"
@@ -279,7 +301,7 @@ def test_the_page_is_one_file_that_fetches_nothing(whole: Path, shown: Elements)
 
 def test_all_figures_are_there_with_their_data(shown: Elements) -> None:
     assert set(shown.figures) == {
-        "balance", "charge", "tracking", "prices", "solves", "costs", "payments", "grid", "setpoints",
+        "balance", "charge", "tracking", "forecast", "prices", "solves", "costs", "payments", "grid", "setpoints",
     }  # fmt: skip
     bars = shown.figures["costs"]["data"][0]
     assert dict(zip(bars["y"], bars["x"], strict=True))["no control"] == 16.42
@@ -312,6 +334,17 @@ def test_plan_and_measured_of_a_device_stand_side_by_side(whole: Path, shown: El
     np.testing.assert_allclose(rows["day-ahead plan"], 0.93 * np.array(day.slot_w("bat-1")) / 1000, atol=0.001)
     visible = [trace["visible"] for trace in figure["data"]]
     assert [k for k, shows in enumerate(visible) if shows] == figure["views"][0]["show"]
+
+
+def test_what_was_expected_stands_beside_what_came(shown: Elements) -> None:
+    figure, day = shown.figures["forecast"], Day(step_s=300)
+    assert [view["label"] for view in figure["views"]] == ["demand, home-1"]
+    rows = {trace["name"]: np.array(trace["y"][:-1], np.float64) for trace in figure["data"]}
+    came = demand_w(day) / 1000
+    assert "80 % interval (75 % came true)" in rows
+    np.testing.assert_allclose(rows["measured"], came, atol=0.001)
+    np.testing.assert_allclose(rows["expected as the slot began"][1:], came[1:] + 0.02, atol=0.001)
+    np.testing.assert_allclose(rows["expected at the gate"], came + 0.1, atol=0.001)
 
 
 def test_numbers_notes_and_root_are_readable(shown: Elements) -> None:

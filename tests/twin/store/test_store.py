@@ -231,6 +231,10 @@ def test_commands_plans_forecasts_and_events_come_back_as_written(path: Path) ->
         assert [(row.plan, row.issued_us, row.newest_input_us) for row in reader.plans()] == [(plan, T0 + 3, T0 + 2)]
         assert reader.plans("day_ahead") == []
         assert [row[3] for row in reader.forecasts()] == ["persistence", "similar-days"]
+        assert [(row.source, row.quantiles[0.9][0]) for row in reader.each_forecast()] == [
+            ("persistence", 2.0),
+            ("similar-days", 7.0),
+        ]
         assert reader.forecasts()[0] == ("home-1/load", T0, T0 - 1, "persistence")
         times, values = reader.forecast("home-1/load", T0, "persistence", 0.9)
         np.testing.assert_array_equal(times, [T0, T0 + 900_000_000])
