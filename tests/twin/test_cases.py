@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -159,9 +160,37 @@ def test_demand_and_pv_are_kept_apart_and_the_interruptible_part_is_an_asset(
     assert (night > 0).all(), "after midnight the home needs its whole demand, the interruptible part included"
 
 
+def test_looking_back_first_takes_the_time_and_changes_nothing(two_homes: Site, feed: Feed, t0_us: int) -> None:
+    kept: list[Forecast] = []
+
+    def builder() -> CaseBuilder:
+        return CaseBuilder(
+            two_homes,
+            History(two_homes, feed, t0_us, 28),
+            feed.tariff,
+            lambda: ProcessImage(t0_us),
+            TurbineRuns(()),
+            max_age_s=180,
+            keep=lambda forecast, _: kept.append(forecast),
+        )
+
+    prepared, spent_s = builder(), [time.process_time()]
+    prepared.look_back()
+    assert kept == [], "nothing was forecast for anybody yet"
+    spent_s.append(time.process_time())
+    case = prepared.build(t0_us, "day_ahead", None)
+    spent_s.append(time.process_time())
+    assert spent_s[2] - spent_s[1] < (spent_s[1] - spent_s[0]) / 3
+    assert same(case, builder().build(t0_us, "day_ahead", None))
+    for name, rows in kept[0].quantiles.items():
+        for level, row in rows.items():
+            np.testing.assert_array_equal(row, kept[1].quantiles[name][level])
+
+
 def test_without_any_past_there_is_no_case(two_homes: Site, feed: Feed, t0_us: int) -> None:
     history = History(two_homes, None, t0_us, 28)
     builder = CaseBuilder(two_homes, history, feed.tariff, lambda: ProcessImage(0), TurbineRuns(()), max_age_s=180)
+    builder.look_back()
     with pytest.raises(ControllerError, match=r"no known value before the issue: load/home-1, load/home-2"):
         builder.build(t0_us, "day_ahead", None)
 
