@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -44,6 +45,8 @@ def _offsets_s(utc_s: IntArray, zone: ZoneInfo) -> IntArray:
     return np.array(offsets, dtype=np.int64)[back]
 
 
+@lru_cache(maxsize=2 * 366 * 24)
 def _offset_s(utc_s: int, zone: ZoneInfo) -> int:
+    """Kept: every forecast asks for the same weeks again, a third of what a look back at past errors took."""
     offset = datetime.fromtimestamp(utc_s, tz=UTC).astimezone(zone).utcoffset() or timedelta(0)
     return int(offset.total_seconds())
