@@ -33,6 +33,8 @@ class Watchdog:
         self._ears: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
         self._ended = False
+        self._newest: Renewal | None = None
+        """What a watchdog that replaces another must know at once."""
         self.said: list[Said] = []
         """What it reported, oldest first."""
 
@@ -75,7 +77,8 @@ class Watchdog:
 
     def renew(self, held: Sequence[str]) -> None:
         """The service lives, and these devices are under its orders."""
-        self._send(Renewal(tuple(sorted(held))))
+        self._newest = Renewal(tuple(sorted(held)))
+        self._send(self._newest)
 
     async def _start(self) -> None:
         self._ready.clear()
@@ -87,6 +90,8 @@ class Watchdog:
         )
         self._ears = asyncio.create_task(self._listen(self._process), name="watchdog reports")
         self._send(self._hello)
+        if self._newest is not None:
+            self._send(self._newest)
         try:
             await asyncio.wait_for(self._ready.wait(), _START_S)
         except TimeoutError as error:

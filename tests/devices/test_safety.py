@@ -192,6 +192,15 @@ async def test_the_watchdog_goes_on_trying_a_device_that_does_not_answer(yard, e
         assert dog.said[-1].released == ("turbine",)
 
 
+async def test_a_replaced_watchdog_knows_at_once_whom_to_guard(yard, eventually):
+    turbine = [one for one in yard.devices if one.id == "turbine"]
+    async with Watchdog(yard.links, turbine, 1.0) as dog:
+        dog.renew(["turbine"])
+        os.kill(dog._process.pid, signal.SIGKILL)
+        await eventually(lambda: bool(dog.said))
+        assert dog.said[0].released == ("turbine",)
+
+
 async def test_release_needs_nothing_but_the_wires(yard):
     service, dog = await yard.service(bat=1500, turbine=4000)
     for pid in (dog, service.pid):
