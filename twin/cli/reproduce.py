@@ -26,17 +26,18 @@ def reproduce(
     """Repeat a paper's study and say for every claim whether it holds, fails or cannot be compared."""
     if paper not in KNOWN:
         raise UsageError(f"no reproduction {paper!r}", mend=f"there is: {', '.join(KNOWN)}")
+    from twin.reproduction.checks import words
     from twin.reproduction.twostage import FAST, Effort  # loads solvers
     from twin.reproduction.twostage import reproduce as study
 
     with console.status("reproducing") as status:
         found = study(FAST if fast else Effort(), lambda what: status.update(escape(what)))
     if out is not None:
-        from twin.reproduction.plots import write_page  # loads plotly
+        from twin.reproduction.page import page
 
         out.mkdir(parents=True, exist_ok=True)
         (out / "reproduction.json").write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=2))
-        write_page(found, out / "reproduction.html")
+        (out / "reproduction.html").write_text(page(found), encoding="utf-8")
     if as_json:
         emit_json(msgspec.to_builtins(found))
         return
@@ -46,16 +47,6 @@ def reproduce(
     for check in found.checks:
         colour = COLOURS[check.status]
         table.add_row(
-            f"[{colour}]{check.status}[/]", escape(check.claim), escape(_short(check.ours)), escape(check.note)
+            f"[{colour}]{check.status}[/]", escape(check.claim), escape(words(check.ours)), escape(check.note)
         )
     console.print(table)
-
-
-def _short(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, dict):
-        return ", ".join(f"{key}: {_short(one)}" for key, one in value.items())
-    if isinstance(value, list):
-        return ", ".join(_short(one) for one in value[:5])
-    return str(value)

@@ -61,3 +61,14 @@ def judged(
 def incomparable(id: str, claim: str, *, ours: Any, note: str) -> Check:
     """A claim whose data the paper keeps to itself."""
     return Check(id=id, claim=claim, kind="number", paper=None, ours=ours, status="incomparable", holds=None, note=note)
+
+
+def words(value: Any) -> str:
+    """What came out, for people: four digits, five entries of a list."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {words(one)}" for key, one in value.items())
+    if isinstance(value, list):
+        return ", ".join(words(one) for one in value[:5])
+    return str(value)

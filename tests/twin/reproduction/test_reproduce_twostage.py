@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import subprocess
 from collections.abc import Callable
@@ -77,8 +78,19 @@ def test_only_whole_days_are_held_against_the_specification(found: dict[str, Any
 
 def test_the_page_holds_five_figures(folder: Path) -> None:
     page = (folder / "reproduction.html").read_text(encoding="utf-8")
-    assert page.count('id="figure-') == 5
-    assert "Figure 10" in page or "figure 10" in page
+    drawn = json.loads(page.partition('id="figures">')[2].partition("</script>")[0])
+    assert list(drawn) == ["schemes", "prices", "noise", "algorithms", "sizes"]
+    assert all(trace["y"] for figure in drawn.values() for trace in figure["data"])
+    assert "default-src 'none'" in page
+    assert "figure 10" in page
+
+
+def test_the_page_says_what_came_out_of_each_claim(folder: Path, found: dict[str, Any]) -> None:
+    page = (folder / "reproduction.html").read_text(encoding="utf-8")
+    for check in found["checks"]:
+        assert html.escape(check["claim"]) in page
+    schemes = next(check for check in found["checks"] if check["id"] == "scheme-4-cheapest-for-the-system")
+    assert f"1: {schemes['ours']['1']:.4g}" in page
 
 
 def test_an_unknown_paper_is_refused(vpptwin: Vpptwin) -> None:
