@@ -10,8 +10,9 @@ from benchmarks.emhass.client import Client, Setting
 from controller.case import Storage, Tariff
 from controller.errors import ControllerError
 
-GRID_W = 25_000
-"""A home's connection, W; EMHASS's default of 9 kW would make some plans of a charging home infeasible."""
+CONNECTION_PU = 5
+"""A connection beside the battery's power: 25 kW for a home's 5 kW. EMHASS's default of 9 kW would make some plans of a
+charging home infeasible, and all of a large building."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +44,13 @@ class Setup:
 
     def chosen(self, tariff: Tariff, storages: Sequence[Storage]) -> dict[str, Setting]:
         """All settings for these storages under this tariff."""
-        homes = len(storages) if self.scope == "site" else 1
+        powers = [max(s.p_charge_w, s.p_discharge_w) for s in storages]
+        connection_w = CONNECTION_PU * (sum(powers) if self.scope == "site" else max(powers, default=0.0))
         return {
             # energy is left where it is worth something within the horizon, not tied up at its end
             "battery_target_state_of_charge": min((s.soc_min_pu for s in storages), default=0.0),
-            "maximum_power_from_grid": GRID_W * homes,
-            "maximum_power_to_grid": GRID_W * homes,
+            "maximum_power_from_grid": connection_w,
+            "maximum_power_to_grid": connection_w,
             # EMHASS's default; it also saves two thirds of the solver's time. Off where a sale can pay.
             "set_nodischarge_to_grid": not any(sale_pays(tariff, storage) for storage in storages),
             **self.settings,
