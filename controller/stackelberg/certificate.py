@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from controller.case import FloatArray
+from controller.deadline import ENDLESS, Deadline
 from controller.qp import IntArray
 from controller.stackelberg.game import Outcome, Prices
 from controller.stackelberg.kkt import KktProgram
@@ -79,8 +80,11 @@ class PriceMilp:
                 added += 1
         return added
 
-    def relaxation(self) -> Proof:
-        """Bound of the linear relaxation, tangents added until it no longer moves; each solve starts from the last."""
+    def relaxation(self, deadline: Deadline = ENDLESS) -> Proof:
+        """Bound of the linear relaxation, tangents added until it no longer moves; each solve starts from the last.
+
+        Ends with the rounds that were done by the deadline; a bound of inf is none.
+        """
         bound, prices = np.inf, None
         solver = self._solver(whole=False)
         interior = self._width > INTERIOR_ABOVE
@@ -88,6 +92,7 @@ class PriceMilp:
             for name, value in (("solver", "ipm"), ("run_crossover", "off"), ("ipm_optimality_tolerance", 1e-6)):
                 solver.setOptionValue(name, value)
         for _ in range(INTERIOR_ROUNDS if interior else ROUNDS):
+            solver.setOptionValue("time_limit", solver.getRunTime() + deadline.left_s)  # its clock goes on over rounds
             solver.run()
             if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
                 break
@@ -113,7 +118,14 @@ class PriceMilp:
         return -(float(np.sum(_least(dual, low, high)) + np.sum(columns)) + self.kkt.constant)
 
     def solve(
-        self, *, gap: float, nodes: int, known: float, free: FloatArray | None = None, pattern: FloatArray | None = None
+        self,
+        *,
+        gap: float,
+        nodes: int,
+        known: float,
+        free: FloatArray | None = None,
+        pattern: FloatArray | None = None,
+        deadline: Deadline = ENDLESS,
     ) -> Proof:
         """Branch and bound within `nodes`. `known`: a profit already earned, points worse by MARGIN are cut off.
 
@@ -123,6 +135,7 @@ class PriceMilp:
         for name, value in (
             ("mip_rel_gap", gap),
             ("mip_max_nodes", nodes),
+            ("time_limit", deadline.left_s),
             ("objective_bound", MARGIN * max(abs(known), 1.0) - known),
         ):
             solver.setOptionValue(name, value)

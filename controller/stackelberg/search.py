@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from controller.deadline import ENDLESS, Deadline
 from controller.errors import ControllerError
 from controller.stackelberg.game import Bound, Outcome, PriceGame, Prices
 from controller.stackelberg.piece import PieceProgram, climb
@@ -51,6 +52,8 @@ class SearchLimits:
     pieces: int
     nodes: int = 0
     """Branch-and-bound nodes of neighbourhoods and certificate; 0: neither is tried."""
+    deadline: Deadline = ENDLESS
+    """Beside all of these: what is found by then is what there is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,7 @@ class _Run:
     @property
     def done(self) -> bool:
         """Gap reached or budget spent."""
-        return self.close or self.pieces >= self.limits.pieces
+        return self.close or self.pieces >= self.limits.pieces or self.limits.deadline.over
 
     @property
     def close(self) -> bool:
@@ -144,7 +147,7 @@ class _Run:
     def move(self, random: np.random.Generator, budget: int) -> int:
         """Change the prices of runs of steps at once, keep what is better and climb from it; returns the work done."""
         spent = 0
-        while spent < budget and not self.close:
+        while spent < budget and not self.close and not self.limits.deadline.over:
             spent += 1
             try:
                 found = self.game.evaluate(self._moved(random))

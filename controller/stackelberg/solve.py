@@ -65,11 +65,11 @@ def solve(
     wanted = limits.gap * max(abs(found.best.profit), denominator)
     if not limits.rounds or not game.followers or found.bound.profit - found.best.profit <= wanted:
         return found
-    if program.qp.model.column_count > RELAXED_BELOW:
+    if program.qp.model.column_count > RELAXED_BELOW or limits.deadline.over:
         return found
     state = _Certified(game, program, found.best, found.bound.profit, 0, found.pieces)
     milp = PriceMilp(KktProgram(game, program))
-    first = milp.relaxation()
+    first = milp.relaxation(limits.deadline)
     state.prove(first)
     state.take(first)
     if limits.nodes:
@@ -86,7 +86,7 @@ def solve(
 
 def _done(state: _Certified, limits: SearchLimits, denominator: float) -> bool:
     wanted = limits.gap * max(abs(state.best.profit), denominator)
-    return state.bound - state.best.profit <= wanted or state.nodes >= limits.nodes
+    return state.bound - state.best.profit <= wanted or state.nodes >= limits.nodes or limits.deadline.over
 
 
 def _neighbourhoods(state: _Certified, milp: PriceMilp, limits: SearchLimits, denominator: float) -> None:
@@ -103,7 +103,12 @@ def _neighbourhoods(state: _Certified, milp: PriceMilp, limits: SearchLimits, de
             pattern = milp.pattern(state.best)
             state.nodes += 1
             proof = milp.solve(
-                gap=limits.gap / 2, nodes=BLOCK_NODES, known=state.best.profit, free=free, pattern=pattern
+                gap=limits.gap / 2,
+                nodes=BLOCK_NODES,
+                known=state.best.profit,
+                free=free,
+                pattern=pattern,
+                deadline=limits.deadline,
             )
             rose = state.take(proof) or rose
         if not rose:
@@ -115,7 +120,7 @@ def _certify(state: _Certified, milp: PriceMilp, limits: SearchLimits, denominat
     while not _done(state, limits, denominator):
         state.nodes += 1
         left = limits.nodes - state.nodes
-        proof = milp.solve(gap=limits.gap / 2, nodes=max(left, 1), known=state.best.profit)
+        proof = milp.solve(gap=limits.gap / 2, nodes=max(left, 1), known=state.best.profit, deadline=limits.deadline)
         before = state.bound
         rose = state.take(proof)
         state.prove(proof)

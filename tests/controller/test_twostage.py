@@ -51,6 +51,33 @@ def test_two_solvers_of_the_day_ahead_agree(together: DayAhead, solver: str) -> 
     assert found.bound <= together.objective <= found.bound * 1.002
 
 
+@pytest.mark.parametrize("solver", ["SCIP", "HiGHS"])
+def test_at_a_time_limit_the_best_that_was_found_is_the_plan(solver: str) -> None:
+    """Twelve prosumers take ten times as long to prove; what there is by then comes with its bound."""
+    case, settings = paper_instance.crowd(paper_instance.day_ahead_case(), 12), replace(PAPER, day_ahead_solver=solver)
+    plan = TwoStage(settings).plan(case, "day_ahead", Budget(gap=1e-9, nodes=10**6, wall_s=3.0))
+    assert findings_of(case, plan) == []
+    found = plan.certificate
+    assert found.work["proved"] == 0
+    assert found.bound is not None
+    assert found.gap is not None
+    assert found.bound < 670.3 <= found.objective + 0.01, "670.299 is proved by both without a limit"
+    assert found.gap > 1e-3
+
+
+def test_a_window_without_time_is_played_at_market_prices_with_its_bound() -> None:
+    case = two_homes()
+    cut, free = TwoStage().plan(case, "intraday", Budget(wall_s=0.0)), TwoStage().plan(case, "intraday", Budget())
+    assert findings_of(case, cut) == []
+    assert (cut.certificate.work["pieces"], cut.certificate.work["moves"]) == (0, 0)
+    assert cut.buy_per_kwh["a"] == tuple(case.tariff.import_per_kwh)
+    assert cut.certificate.bound is not None
+    assert free.certificate.bound is not None
+    assert cut.certificate.objective <= free.certificate.objective <= free.certificate.bound + 1e-9
+    assert free.certificate.bound <= cut.certificate.bound + 1e-9
+    assert TwoStage().plan(case, "intraday", Budget(wall_s=3600.0)).id == free.id, "seconds only cut"
+
+
 def test_strategies_of_the_paper() -> None:
     """1: everybody alone, 194.5 + 976.1 - 527.9; 3: a game over the day, where nobody does worse than alone."""
     case = paper_instance.day_ahead_case()

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from controller.case import Case, FloatArray, Storage, Turbine
+from controller.deadline import ENDLESS, Deadline
 from controller.mechanisms.twostage.commitment import commitment_of, declare_commitment, fill_commitment
 from controller.mechanisms.twostage.exclusivity import cycling_steps
 from controller.mechanisms.twostage.milp import MilpSolution, solve_milp
@@ -56,13 +57,17 @@ class DayAhead:
         return min(self.milp.bound, self.response.cost)
 
 
-def solve_day_ahead(case: Case, settings: Settings, budget: Budget, shelf: SolverShelf) -> DayAhead:
-    """Commitment by HiGHS, powers and duals by PIQP. Raises ControllerError when no plan exists."""
+def solve_day_ahead(
+    case: Case, settings: Settings, budget: Budget, shelf: SolverShelf, deadline: Deadline = ENDLESS
+) -> DayAhead:
+    """Commitment by HiGHS or SCIP, powers and duals by PIQP. Raises ControllerError when no plan exists or none was
+    found in time.
+    """
     player = site_player(case, settings)
     model, vectors, binaries = _commitment_program(player, case.slots)
     nodes = budget.nodes * settings.day_ahead_nodes_factor
     solver = _miqp if by_scip(case, settings) else solve_milp
-    milp = solver(model, vectors, gap=min(budget.gap, 1e-3), nodes=nodes)
+    milp = solver(model, vectors, gap=min(budget.gap, 1e-3), nodes=nodes, deadline=deadline)
     fixed = replace(
         player,
         commitments={a.id: commitment_of(a, _on(model, milp, a)) for a in player.assets if isinstance(a, Turbine)},
@@ -79,11 +84,12 @@ def by_scip(case: Case, settings: Settings) -> bool:
     return settings.day_ahead_solver == "SCIP"
 
 
-def _miqp(model: Model, vectors: Vectors, *, gap: float, nodes: int) -> MilpSolution:
+def _miqp(model: Model, vectors: Vectors, *, gap: float, nodes: int, deadline: Deadline) -> MilpSolution:
     """SCIP is loaded only where it is used: it doubles the solver process's memory."""
     from controller.mechanisms.twostage.miqp import solve_miqp
 
-    return solve_miqp(model, vectors, gap=gap, nodes=nodes) or solve_milp(model, vectors, gap=gap, nodes=nodes)
+    found = solve_miqp(model, vectors, gap=gap, nodes=nodes, deadline=deadline)
+    return found or solve_milp(model, vectors, gap=gap, nodes=nodes, deadline=deadline)
 
 
 def site_player(case: Case, settings: Settings) -> Player:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from controller.case import Case, FloatArray, Tariff
+from controller.deadline import Deadline
 from controller.errors import ControllerError
 from controller.mechanism import SettleRule
 from controller.mechanisms.twostage.certificate import (
@@ -70,14 +71,15 @@ class TwoStage:
         check_tariff(case.tariff)
         check_case(case)
         grid_of(case)
+        deadline = Deadline(budget.wall_s)
         if stage == "day_ahead":
-            return self._day_ahead(case, budget)
-        return self._intraday(case, budget, warm)
+            return self._day_ahead(case, budget, deadline)
+        return self._intraday(case, budget, deadline, warm)
 
-    def _day_ahead(self, case: Case, budget: Budget) -> Plan:
+    def _day_ahead(self, case: Case, budget: Budget, deadline: Deadline) -> Plan:
         if self.settings.strategy != 2:
-            return self._day_by_parties(case, budget)
-        solved = solve_day_ahead(case, self.settings, budget, self.shelf)
+            return self._day_by_parties(case, budget, deadline)
+        solved = solve_day_ahead(case, self.settings, budget, self.shelf, deadline)
         market = Prices(case.tariff.import_per_kwh, case.tariff.export_per_kwh)
         answers = {party.id: solved.response for party in case.parties if party.role != "grid"}
         needs = {party: _party_need(case, party, solved.response) for party in answers}
@@ -85,9 +87,9 @@ class TwoStage:
         on = {name: commitment.on for name, commitment in solved.player.commitments.items()}
         return _assemble(case, "day_ahead", market, answers, needs, on, reasons, day_ahead_certificate(case, solved))
 
-    def _day_by_parties(self, case: Case, budget: Budget) -> Plan:
+    def _day_by_parties(self, case: Case, budget: Budget, deadline: Deadline) -> Plan:
         """Strategies 1 and 3."""
-        alone = everybody_alone(case, self.settings, budget, self.shelf)
+        alone = everybody_alone(case, self.settings, budget, self.shelf, deadline)
         market = Prices(case.tariff.import_per_kwh, case.tariff.export_per_kwh)
         needs = {party: _party_need(case, party, answer) for party, answer in alone.answers.items()}
         reasons = [
@@ -99,15 +101,20 @@ class TwoStage:
         plan = _assemble(case, "day_ahead", market, alone.answers, needs, alone.on, reasons, certificate)
         if self.settings.strategy == 1:
             return plan
-        return self._played(case, "day_ahead", day_game(case, plan, self.settings, self.shelf), budget, None)
+        game = day_game(case, plan, self.settings, self.shelf)
+        return self._played(case, "day_ahead", game, self._limits(budget, deadline), None)
 
-    def _intraday(self, case: Case, budget: Budget, warm: Plan | None) -> Plan:
+    def _intraday(self, case: Case, budget: Budget, deadline: Deadline, warm: Plan | None) -> Plan:
         game = window_game(case, self.settings, self.shelf)
-        return self._played(case, "intraday", game, budget, _warm_prices(case, warm))
+        return self._played(case, "intraday", game, self._limits(budget, deadline), _warm_prices(case, warm))
 
-    def _played(self, case: Case, stage: Stage, game: PriceGame, budget: Budget, warm: Prices | None) -> Plan:
+    def _limits(self, budget: Budget, deadline: Deadline) -> SearchLimits:
+        nodes = max(0, budget.nodes - self.settings.window_nodes_above)
+        return SearchLimits(budget.gap, budget.rounds, max(1, round(PIECES_SHARE * budget.iterations)), nodes, deadline)
+
+    def _played(self, case: Case, stage: Stage, game: PriceGame, limits: SearchLimits, warm: Prices | None) -> Plan:
         before = self.shelf.solves
-        found = self._search(case, game, budget, warm)
+        found = self._search(case, game, limits, warm)
         operator, best = operator_of(case), found.best
         answers = {player.player.name: answer for player, answer in zip(game.followers, best.followers, strict=True)}
         answers[operator] = best.leader
@@ -121,14 +128,12 @@ class TwoStage:
             reasons += reasons_of(game.leader.solver.model, game.leader_player, best.leader)
         on = {name: c.on for name, c in game.central.player.commitments.items()}
         work = {"followers": len(game.followers), "programs": self.shelf.solves - before}
-        certificate = window_certificate(case, game, found, budget.gap, work)
+        certificate = window_certificate(case, game, found, limits.gap, work)
         return _assemble(case, stage, best.prices, answers, needs, on, reasons, certificate)
 
-    def _search(self, case: Case, game: PriceGame, budget: Budget, warm: Prices | None) -> Found:
+    def _search(self, case: Case, game: PriceGame, limits: SearchLimits, warm: Prices | None) -> Found:
         market: Outcome = game.evaluate(game.market)
         floor = gap_floor(turnover(case, tuple(answer.need_kw for answer in market.followers)))
-        nodes = max(0, budget.nodes - self.settings.window_nodes_above)
-        limits = SearchLimits(budget.gap, budget.rounds, max(1, round(PIECES_SHARE * budget.iterations)), nodes)
         if self.settings.method != "exact":
             return baseline_found(game, self.settings.method)
         key = tuple(structure(player.player) for player in game.followers), structure(game.leader_player)

@@ -15,6 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from controller.case import FloatArray
+from controller.deadline import ENDLESS, Deadline
 from controller.errors import ControllerError
 from controller.qp import Model, Vectors
 
@@ -39,10 +40,10 @@ class MilpSolution:
     solver: str = "HiGHS"
 
 
-def solve_milp(model: Model, vectors: Vectors, *, gap: float, nodes: int) -> MilpSolution:
-    """Cheapest x with the model's integer columns, by HiGHS on one thread.
+def solve_milp(model: Model, vectors: Vectors, *, gap: float, nodes: int, deadline: Deadline = ENDLESS) -> MilpSolution:
+    """Cheapest x with the model's integer columns, by HiGHS on one thread; at a limit the best that was found.
 
-    Raises ControllerError when there is no feasible point or none was found within `nodes`.
+    Raises ControllerError when there is no feasible point or none was found within `nodes` and the deadline.
     """
     lp, n = _linear_program(model, vectors), vectors.cost.shape[0]
     solver = highspy.Highs()
@@ -52,6 +53,7 @@ def solve_milp(model: Model, vectors: Vectors, *, gap: float, nodes: int) -> Mil
         ("random_seed", 0),
         ("mip_rel_gap", gap),
         ("mip_max_nodes", nodes),
+        ("time_limit", deadline.left_s),
         ("mip_lp_age_limit", 10),
     ):
         solver.setOptionValue(name, value)
@@ -62,7 +64,7 @@ def solve_milp(model: Model, vectors: Vectors, *, gap: float, nodes: int) -> Mil
         raise ControllerError(
             f"HiGHS found no plan: {solver.modelStatusToString(status)}",
             where="twostage.day_ahead",
-            mend="look for a turbine whose state, ramp and minimum times conflict, or raise budget.nodes",
+            mend="look for a turbine whose state, ramp and minimum times conflict, or raise the budget",
         )
     x = np.array(solver.getSolution().col_value)[:n]
     x[model.integer] = np.round(x[model.integer])

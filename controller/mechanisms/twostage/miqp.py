@@ -9,18 +9,25 @@ from pyscipopt import Model as Scip
 from pyscipopt import quicksum
 
 from controller.case import FloatArray
+from controller.deadline import ENDLESS, Deadline
 from controller.mechanisms.twostage.milp import MilpSolution
 from controller.qp import Model, Vectors
 
+SCIP_INFINITY = 1e20
 
-def solve_miqp(model: Model, vectors: Vectors, *, gap: float, nodes: int) -> MilpSolution | None:
-    """Cheapest x with the model's integer columns and its own squares, on one thread; None where SCIP finds none.
+
+def solve_miqp(
+    model: Model, vectors: Vectors, *, gap: float, nodes: int, deadline: Deadline = ENDLESS
+) -> MilpSolution | None:
+    """Cheapest x with the model's integer columns and its own squares, on one thread; at a limit the best that was
+    found; None where SCIP finds none.
 
     None is no proof: at other tolerances SCIP called a feasible day infeasible, so HiGHS is asked then.
     """
     scip, x = _program(model, vectors)
     scip.setParam("limits/gap", gap)
     scip.setParam("limits/nodes", max(nodes, 1))
+    scip.setParam("limits/time", min(deadline.left_s, SCIP_INFINITY))
     scip.optimize()
     if scip.getNSols() == 0:
         return None

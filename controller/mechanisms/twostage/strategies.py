@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from controller.case import Case, FloatArray
+from controller.deadline import ENDLESS, Deadline
 from controller.mechanisms.twostage.certificate import DIGITS, gap_of, turnover
 from controller.mechanisms.twostage.day_ahead import DayAhead, solve_day_ahead
 from controller.mechanisms.twostage.intraday import window_game
@@ -58,10 +59,12 @@ class Alone:
         )
 
 
-def everybody_alone(case: Case, settings: Settings, budget: Budget, shelf: SolverShelf) -> Alone:
+def everybody_alone(
+    case: Case, settings: Settings, budget: Budget, shelf: SolverShelf, deadline: Deadline = ENDLESS
+) -> Alone:
     """Strategy 1: each party minimises its own cost at market prices; the grid's caps count for each."""
     parties = [party.id for party in case.parties if party.role != "grid"]
-    return Alone({party: solve_day_ahead(_only(case, party), settings, budget, shelf) for party in parties})
+    return Alone({party: solve_day_ahead(_only(case, party), settings, budget, shelf, deadline) for party in parties})
 
 
 def _only(case: Case, party: str) -> Case:
