@@ -62,6 +62,8 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True):
     solver: str
     version: str
     work: dict[str, int]
+    deviation_gains: dict[str, float] = {}
+    """The same of each player by its party, rounded to 1e-6."""
     solve_s: float | None = None
     """Filled in by twin: controller has no clock."""
 

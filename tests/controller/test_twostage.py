@@ -229,6 +229,8 @@ def test_certificate_is_recomputed_by_a_second_solver() -> None:
     assert profit_by_cvxpy(case, plan) == pytest.approx(plan.certificate.objective, abs=5e-3)
     assert plan.certificate.deviation_gain is not None
     assert plan.certificate.deviation_gain < 1e-5
+    assert set(plan.certificate.deviation_gains) == {"a", "b"}
+    assert max(plan.certificate.deviation_gains.values()) <= plan.certificate.deviation_gain + 1e-6
 
 
 def test_the_kit_finds_a_mechanism_that_breaks_the_rules() -> None:

@@ -93,11 +93,13 @@ def _certificate(found: CaseFile, plan: Plan) -> Table:
     sure = plan.certificate
     table = Table(show_header=False)
     gain = "-" if sure.deviation_gain is None else f"{sure.deviation_gain:.2e} {found.currency}"
+    gains = ", ".join(f"{party} {one:.6f}" for party, one in sure.deviation_gains.items())
     rows = (
         ("objective", f"{sure.objective:.4f} {found.currency}"),
         ("bound", "-" if sure.bound is None else f"{sure.bound:.4f} {found.currency}"),
         ("gap", "-" if sure.gap is None else f"{sure.gap:.2%}"),
-        ("deviation gain", gain),
+        ("deviation gain, largest", gain),
+        ("of each", gains or "-"),
         ("optimal", sure.optimal),
         ("solver", f"{sure.solver} ({sure.version})"),
         ("work", ", ".join(f"{count} {what}" for what, count in sure.work.items())),

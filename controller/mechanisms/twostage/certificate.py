@@ -18,6 +18,7 @@ from controller.stackelberg.search import Found
 TURNOVER_SHARE = 0.01
 LEAST_DENOMINATOR = 0.01
 DIGITS = 9
+GAIN_DIGITS = 6
 
 
 def turnover(case: Case, needs_kw: tuple[np.ndarray, ...]) -> float:
@@ -50,12 +51,14 @@ def window_certificate(case: Case, game: PriceGame, found: Found, target: float,
     best = found.best
     moved = turnover(case, tuple(answer.need_kw for answer in found.bound.market.followers))
     gap = gap_of(best.profit, found.bound.profit, moved)
+    gains = deviation_gains(game, best)
     return Certificate(
         objective=round(best.profit, DIGITS),
         bound=round(max(found.bound.profit, best.profit), DIGITS),
         gap=round(gap, DIGITS),
         residuals=_window_residuals(best),
-        deviation_gain=round(deviation_gain(game, best), DIGITS),
+        deviation_gain=round(max((0.0, *gains.values())), DIGITS),
+        deviation_gains={party: round(gain, GAIN_DIGITS) + 0.0 for party, gain in gains.items()},
         optimal="bounded" if gap > 1e-6 else "proved",
         solver=f"PIQP{', HiGHS' if found.nodes else ''}, Clarabel as second opinion",
         version=f"piqp {version('piqp')}, highspy {version('highspy')}, clarabel {version('clarabel')}",
@@ -70,13 +73,13 @@ def window_certificate(case: Case, game: PriceGame, found: Found, target: float,
     )
 
 
-def deviation_gain(game: PriceGame, outcome: Outcome) -> float:
-    """Most that one follower saves by behaving differently at these prices, by another solver and formulation."""
-    gains = [0.0]
+def deviation_gains(game: PriceGame, outcome: Outcome) -> dict[str, float]:
+    """Party -> what it saves by behaving differently at these prices, by another solver and formulation."""
+    gains = {}
     for prepared, answer in zip(game.followers, outcome.followers, strict=True):
         player: Player = prepared.player.priced(outcome.prices.to_prosumer, outcome.prices.from_prosumer)
-        gains.append(answer.cost - best_cost(player))
-    return max(gains)
+        gains[player.name] = answer.cost - best_cost(player)
+    return gains
 
 
 def day_ahead_certificate(case: Case, solved: DayAhead) -> Certificate:
