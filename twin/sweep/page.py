@@ -57,15 +57,15 @@ PLOTS = (
 
 def page(found: SweepResult) -> str:
     """The whole document."""
-    drawn = {plot.id: figure for plot in PLOTS if (figure := plot.draw(found)) is not None}
-    sections = "".join(section(p.id, p.title, p.caption, drawn[p.id], p.shape) for p in PLOTS if p.id in drawn)
+    drawn = {plot.id: plot.draw(found) for plot in PLOTS}
+    sections = "".join(section(p.id, p.title, p.caption, drawn[p.id], p.shape) for p in PLOTS)
     tables = "".join(_table(found, str(setting["name"])) for setting in found.settings)
     notes = f'<section class="wide"><h2>How to read this</h2><ul class="notes">{items(found.notes)}</ul></section>'
     body = (
         f'{_header(found)}<main><div class="grid">{sections}{tables}{notes}</div></main>'
         "<footer>Made by vpptwin from the cells of the sweep. This file is complete and fetches nothing.</footer>"
     )
-    return document(f"{found.site}: sweep", body, drawn)
+    return document(f"{found.site}: sweep", body, {id: one for id, one in drawn.items() if one is not None})
 
 
 def _header(found: SweepResult) -> str:
