@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from html import escape
-from typing import NamedTuple
 
 from twin.report import forecast, market, power
 from twin.report.cards import cards
-from twin.report.document import document, items, section
-from twin.report.figure import Figure
+from twin.report.document import document, items
 from twin.report.notes import events_table, honesty, ledger_text, made_of, parts_table
+from twin.report.plot import Plot, placed
 from twin.report.sources import Sources
-
-
-class Plot(NamedTuple):
-    """A figure's place on the page."""
-
-    id: str
-    title: str
-    caption: str
-    draw: Callable[[Sources], Figure | None]
-    shape: str = ""
-    after: Callable[[Sources], str] | None = None
-    """Markup under the figure."""
-
 
 PLOTS = (
     Plot(
@@ -88,10 +73,8 @@ PLOTS = (
 
 def page(found: Sources) -> str:
     """The whole document. Raises nothing for missing parts: each says that it is missing."""
-    figures = {plot.id: plot.draw(found) for plot in PLOTS}
-    drawn = {id: figure for id, figure in figures.items() if figure is not None}
+    sections, drawn = placed(PLOTS, found)
     title = f"{found.data.site or found.summary.get('site') or found.name}: run report"
-    sections = "".join(_section(found, plot, figures[plot.id]) for plot in PLOTS)
     body = (
         f'{_header(found)}<main><div class="cards">{"".join(card.html() for card in cards(found))}</div>'
         f'<div class="grid">{sections}{_text_sections(found)}</div></main>'
@@ -126,11 +109,6 @@ def _banner(found: Sources) -> str:
         lines.append(found.span.clock_change)
     lines += [f"Missing: {line}" for line in found.missing]
     return f'<div class="banner">Please note<ul>{items(lines)}</ul></div>' if lines else ""
-
-
-def _section(found: Sources, plot: Plot, figure: Figure | None) -> str:
-    after = plot.after(found) if plot.after is not None else ""
-    return section(plot.id, plot.title, plot.caption, figure, plot.shape, after)
 
 
 def _text_sections(found: Sources) -> str:

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from html import escape
-from typing import NamedTuple
 
-from twin.report.document import document, items, section
-from twin.report.figure import Figure
+from twin.report.document import document, items
+from twin.report.plot import Plot, placed
 from twin.report.style import BAD, GOOD, LOAD
 from twin.reproduction import figures
 from twin.reproduction.checks import Reproduction, words
 
 COLOURS = {"holds": GOOD, "fails": BAD, "incomparable": LOAD}
-
-
-class Plot(NamedTuple):
-    """A figure's place on the page."""
-
-    id: str
-    title: str
-    caption: str
-    draw: Callable[[Reproduction], Figure]
 
 
 PLOTS = (
@@ -35,8 +24,7 @@ PLOTS = (
 
 def page(found: Reproduction) -> str:
     """The whole document."""
-    drawn = {plot.id: plot.draw(found) for plot in PLOTS}
-    sections = "".join(section(plot.id, plot.title, plot.caption, drawn[plot.id]) for plot in PLOTS)
+    sections, drawn = placed(PLOTS, found)
     counts = {status: sum(check.status == status for check in found.checks) for status in COLOURS}
     chips = items(f"{count} {status}" for status, count in counts.items())
     title = f"{found.mechanism}: claims of paper {found.paper}"

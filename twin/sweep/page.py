@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from html import escape
-from typing import NamedTuple
 
-from twin.report.document import document, items, section
-from twin.report.figure import Figure
+from twin.report.document import document, items
+from twin.report.plot import Plot, placed
 from twin.sweep import figures
 from twin.sweep.result import SweepResult
 from twin.sweep.table import AGAINST_HEADINGS, HEADINGS, against, better, lines, regret_words
-
-
-class Plot(NamedTuple):
-    """A figure's place on the page."""
-
-    id: str
-    title: str
-    caption: str
-    draw: Callable[[SweepResult], Figure | None]
-    shape: str = ""
-
 
 PLOTS = (
     Plot(
@@ -57,15 +44,14 @@ PLOTS = (
 
 def page(found: SweepResult) -> str:
     """The whole document."""
-    drawn = {plot.id: plot.draw(found) for plot in PLOTS}
-    sections = "".join(section(p.id, p.title, p.caption, drawn[p.id], p.shape) for p in PLOTS)
+    sections, drawn = placed(PLOTS, found)
     tables = "".join(_table(found, str(setting["name"])) for setting in found.settings)
     notes = f'<section class="wide"><h2>How to read this</h2><ul class="notes">{items(found.notes)}</ul></section>'
     body = (
         f'{_header(found)}<main><div class="grid">{sections}{tables}{notes}</div></main>'
         "<footer>Made by vpptwin from the cells of the sweep. This file is complete and fetches nothing.</footer>"
     )
-    return document(f"{found.site}: sweep", body, {id: one for id, one in drawn.items() if one is not None})
+    return document(f"{found.site}: sweep", body, drawn)
 
 
 def _header(found: SweepResult) -> str:
