@@ -72,17 +72,16 @@ def test_a_forecast_never_knows_the_future(two_homes: Site, homes_data: DataSet,
     assert not same(true, past_altered), "the check itself would notice"
 
 
+def new_builder(site: Site, feed: Feed, t0_us: int, keep: Callable[[Forecast, int], None]) -> CaseBuilder:
+    image = ProcessImage(t0_us)
+    return CaseBuilder(
+        site, History(site, feed, t0_us, 28), feed.tariff, lambda: image, TurbineRuns(()), max_age_s=180, keep=keep
+    )
+
+
 def test_each_forecast_is_kept_with_what_it_was_made_from(two_homes: Site, feed: Feed, t0_us: int) -> None:
     kept: list[tuple[Forecast, int]] = []
-    builder = CaseBuilder(
-        two_homes,
-        History(two_homes, feed, t0_us, 28),
-        feed.tariff,
-        lambda: ProcessImage(t0_us),
-        TurbineRuns(()),
-        max_age_s=180,
-        keep=lambda forecast, issued_us: kept.append((forecast, issued_us)),
-    )
+    builder = new_builder(two_homes, feed, t0_us, lambda forecast, issued_us: kept.append((forecast, issued_us)))
     builder.build(t0_us, "intraday", None)
     ((forecast, issued_us),) = kept
     assert forecast.newest_input_us <= issued_us == t0_us
@@ -164,15 +163,7 @@ def test_looking_back_first_takes_the_time_and_changes_nothing(two_homes: Site, 
     kept: list[Forecast] = []
 
     def builder() -> CaseBuilder:
-        return CaseBuilder(
-            two_homes,
-            History(two_homes, feed, t0_us, 28),
-            feed.tariff,
-            lambda: ProcessImage(t0_us),
-            TurbineRuns(()),
-            max_age_s=180,
-            keep=lambda forecast, _: kept.append(forecast),
-        )
+        return new_builder(two_homes, feed, t0_us, lambda forecast, _: kept.append(forecast))
 
     prepared, spent_s = builder(), [time.process_time()]
     prepared.look_back()
@@ -199,15 +190,7 @@ def test_a_delayed_plan_is_forecast_from_what_is_known_when_it_is_asked_for(
     two_homes: Site, feed: Feed, t0_us: int
 ) -> None:
     kept: list[tuple[Forecast, int]] = []
-    builder = CaseBuilder(
-        two_homes,
-        History(two_homes, feed, t0_us, 28),
-        feed.tariff,
-        lambda: ProcessImage(t0_us),
-        TurbineRuns(()),
-        max_age_s=180,
-        keep=lambda forecast, issued_us: kept.append((forecast, issued_us)),
-    )
+    builder = new_builder(two_homes, feed, t0_us, lambda forecast, issued_us: kept.append((forecast, issued_us)))
     case = builder.build(t0_us + SLOT_US, "intraday", None)
     assert (case.start_us, case.slots) == (t0_us + SLOT_US, WINDOW_SLOTS)
     ((forecast, issued_us),) = kept
