@@ -9,10 +9,9 @@ from controller.case import FloatArray
 from controller.forecast import Forecast
 from twin.clock import iso
 from twin.store import ForecastRows, Store
+from twin.store.rows import BASELINES, MEAN
 
 log = logging.getLogger(__name__)
-MEAN = -1.0
-"""The quantile under which the store keeps a mean."""
 
 
 class ForecastBook:
@@ -32,7 +31,7 @@ class ForecastBook:
             source = method.replace("_", "-")
             fan = {MEAN: forecast.mean[name], **forecast.quantiles.get(name, {})}
             self._write(forecast, issued_us, name, source, fan)
-            for baseline, rows in (("persistence", forecast.persistence), ("same-weekday", forecast.same_weekday)):
+            for baseline, rows in zip(BASELINES, (forecast.persistence, forecast.same_weekday), strict=True):
                 if baseline != source and name in rows:
                     self._write(forecast, issued_us, name, baseline, {MEAN: rows[name]})
         for note in forecast.notes:

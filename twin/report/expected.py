@@ -12,10 +12,9 @@ from twin.report.data import DeviceRow
 from twin.report.span import Span
 from twin.report.telemetry import BALANCED, FloatArray
 from twin.store import ForecastRows, StoreReader
+from twin.store.rows import BASELINES, MEAN
 
-MEAN, LOW, HIGH = -1.0, 0.1, 0.9
-BASELINES = ("persistence", "same-weekday")
-"""Stored beside a method to be compared with it; where a method is silent, the first takes its place."""
+LOW, HIGH = 0.1, 0.9
 
 
 @dataclass(slots=True)

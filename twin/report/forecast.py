@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from twin.report import style
-from twin.report.expected import HIGH, LOW, MEAN, Expected, held_pu, realised_w
+from twin.report.expected import HIGH, LOW, Expected, held_pu, realised_w
 from twin.report.figure import Figure, Trace, in_time, line, numbers, over_slots
 from twin.report.sources import Sources
+from twin.store.rows import MEAN
 
 _KINDS = {"load": ("demand", style.LOAD), "pv": ("PV", style.PV), "flex": ("flexible load", style.FLEXIBLE)}
 

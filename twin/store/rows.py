@@ -9,6 +9,10 @@ import msgspec
 from controller.plan import Plan, Stage
 
 Level = Literal["info", "warning", "error"]
+MEAN = -1.0
+"""The quantile under which a forecast's mean is kept."""
+BASELINES = ("persistence", "same-weekday")
+"""Sources stored beside a method's forecast to be compared with it; where it is silent, the first takes its place."""
 
 
 class CommandRow(msgspec.Struct, frozen=True, gc=False):
